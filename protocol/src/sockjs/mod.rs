@@ -1,0 +1,1 @@
+//! SockJS frames, quoting, pages and the session state machine.

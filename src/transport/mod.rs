@@ -1,0 +1,2 @@
+//! Transports: HTTP routes of one endpoint.
+pub mod sockjs;

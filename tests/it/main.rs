@@ -1,0 +1,2 @@
+//! Behaviour tests against the real binary.
+#![allow(clippy::unwrap_used, reason = "tests")]

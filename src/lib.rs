@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod config;
 pub mod mailbox;
+pub mod message;
 pub mod node;
 pub mod rooms;
 pub mod routes;

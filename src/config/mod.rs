@@ -1,1 +1,3 @@
-//! To be written: config.
+//! Configuration: one section per room, every key with its default in `stampede.toml`.
+
+pub mod units;

@@ -44,6 +44,9 @@ pub trait Link: Send + 'static {
     /// Tells the link that the application itself sends heart-beats from now on, so that transport heart-beats that a
     /// front end can see (SockJS `h`) may stop (`spring-parity.md` 1.3: as Spring does).
     fn application_heart_beats(&mut self) {}
+
+    /// Changes the largest message in octets that is read from now on.
+    fn limit_input(&mut self, _message_bytes: usize) {}
 }
 
 /// What a peer did.
@@ -67,7 +70,12 @@ pub enum Gone {
     /// It broke the rules of the transport (bad WebSocket frame, bad SockJS payload); it has been told.
     Broken,
     /// A message was larger than the transport's limit; it has been told.
-    TooBig,
+    TooBig {
+        /// Octets announced.
+        size: usize,
+        /// Octets allowed.
+        limit: usize,
+    },
     /// It did not answer a ping in time.
     Silent,
 }

@@ -1,2 +1,3 @@
 //! Transports: HTTP routes of one endpoint.
 pub mod sockjs;
+pub mod websocket;

@@ -1,3 +1,4 @@
 //! Configuration: one section per room, every key with its default in `stampede.toml`.
 
+pub mod mailbox;
 pub mod units;

@@ -57,7 +57,7 @@ pub mod bytes {
     /// Those of the serializer.
     pub fn serialize<S: Serializer>(value: &usize, serializer: S) -> Result<S::Ok, S::Error> {
         let (unit, factor) =
-            UNITS[..3].iter().find(|(_, factor)| *value != 0 && value % factor == 0).unwrap_or(&("B", 1));
+            UNITS[..3].iter().find(|(_, factor)| *value != 0 && value.is_multiple_of(*factor)).unwrap_or(&("B", 1));
         serializer.collect_str(&format_args!("{}{unit}", value / factor))
     }
 

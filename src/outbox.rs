@@ -1,0 +1,361 @@
+//! A session's bounded queue between everybody who delivers to it and the one task that writes.
+//!
+//! Delivery never waits: [`Outbox::offer`] puts an entry in or says that there is no room, and the policy of the
+//! destination decides what then happens. Answers to the session's own frames ([`Outbox::answer`]) are not counted
+//! against the limit; the session stops reading when too many of them wait, which bounds them.
+//!
+//! Lock order: a topic or a kept queue may be locked while an outbox is, never the other way round.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use stampede_protocol::stomp::Fault;
+
+use crate::close::CloseReason;
+use crate::message::Message;
+use crate::timers::Alarm;
+
+/// What happens when a subscriber's outbox is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overflow {
+    /// The session is closed: it would otherwise miss messages without knowing.
+    #[default]
+    Close,
+    /// The oldest waiting messages make room.
+    DropOldest,
+    /// Of each subscription only the newest message stays.
+    KeepLatest,
+}
+
+/// Which subscription of the session an entry is for. The generation tells a reused slot from the one before, so that
+/// nothing follows an UNSUBSCRIBE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SlotRef {
+    /// Index of the subscription in its session.
+    pub slot: u32,
+    /// How often the session has subscribed before.
+    pub generation: u32,
+}
+
+/// One message for one subscription.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The message, shared.
+    pub message: Arc<Message>,
+    /// For which subscription.
+    pub to: SlotRef,
+    /// Set when delivery must be proved: the message is kept until then.
+    pub kept: Option<Kept>,
+    /// What may happen to this entry when the outbox is full.
+    pub overflow: Overflow,
+}
+
+/// Where a kept message waits for its proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Its number in the queue.
+    pub seq: u64,
+    /// Whether it was handed out before.
+    pub redelivered: bool,
+}
+
+/// An entry of the outbox.
+#[derive(Debug)]
+pub enum Entry {
+    /// A message for a subscription.
+    Message(Delivery),
+    /// A message for this very session: for each of its own user subscriptions that matches `rest`, the text behind
+    /// `/user`.
+    Own {
+        /// The message.
+        message: Arc<Message>,
+        /// Destination behind the addressee, with its leading slash.
+        rest: ByteString,
+    },
+    /// A frame of this session has been carried out; its receipt, if it asked for one.
+    Done(Option<ByteString>),
+    /// A frame of this session could not be carried out.
+    Failed(Box<Fault>),
+}
+
+/// What the writing task takes out in one go.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Entries in order.
+    pub entries: VecDeque<Entry>,
+    /// Why the session must end, if somebody decided so.
+    pub close: Option<CloseReason>,
+    /// Whether the timer rang since the last time.
+    pub rang: bool,
+}
+
+/// The queue and the bell of one session.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: VecDeque<Entry>,
+    queued_bytes: usize,
+    dropped: u64,
+    close: Option<CloseReason>,
+    rang: bool,
+    /// The task sleeps and wants to be woken.
+    parked: bool,
+    waker: Option<Waker>,
+    /// The session has ended; nothing is taken any more.
+    shut: bool,
+}
+
+/// There was no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full {
+    /// Octets that waited.
+    pub queued_bytes: usize,
+}
+
+impl Outbox {
+    /// Queues one delivery; never waits. Returns how many waiting messages were dropped to make room.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] when there is no room and the policy is to close: the session has then been told to end.
+    pub fn offer(&self, delivery: Delivery, limit: usize) -> Result<u64, Full> {
+        let cost = cost(&delivery.message);
+        let mut state = self.state.lock();
+        if state.shut || state.close.is_some() {
+            return Ok(0);
+        }
+        let mut dropped = 0;
+        if state.queued_bytes + cost > limit && state.queued_bytes > 0 {
+            match delivery.overflow {
+                Overflow::Close => {}
+                Overflow::DropOldest => dropped = state.make_room(cost, limit),
+                Overflow::KeepLatest => dropped = state.drop_older(delivery.to),
+            }
+            // What may not be dropped fills it: then the session has to go all the same.
+            if state.queued_bytes + cost > limit && state.queued_bytes > 0 {
+                return Err(state.overflow());
+            }
+        }
+        state.queued_bytes += cost;
+        state.dropped += dropped;
+        state.entries.push_back(Entry::Message(delivery));
+        state.wake();
+        Ok(dropped)
+    }
+
+    /// Queues a message for the session itself, see [`Entry::Own`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Outbox::offer`].
+    pub fn offer_own(&self, message: Arc<Message>, rest: ByteString, limit: usize) -> Result<(), Full> {
+        let cost = cost(&message);
+        let mut state = self.state.lock();
+        if state.shut || state.close.is_some() {
+            return Ok(());
+        }
+        if state.queued_bytes + cost > limit && state.queued_bytes > 0 {
+            return Err(state.overflow());
+        }
+        state.queued_bytes += cost;
+        state.entries.push_back(Entry::Own { message, rest });
+        state.wake();
+        Ok(())
+    }
+
+    /// Queues the answer to a frame of this session.
+    pub fn answer(&self, entry: Entry) {
+        let mut state = self.state.lock();
+        if !state.shut {
+            state.entries.push_back(entry);
+            state.wake();
+        }
+    }
+
+    /// Tells the session to end; the first reason counts.
+    pub fn close(&self, reason: CloseReason) {
+        let mut state = self.state.lock();
+        state.close.get_or_insert(reason);
+        state.wake();
+    }
+
+    /// Takes everything that waits, or parks the task until something does. `entries` must be empty; its memory is
+    /// given to the queue.
+    pub fn take(&self, taken: &mut Taken, waker: &Waker) {
+        let mut state = self.state.lock();
+        taken.rang |= std::mem::take(&mut state.rang);
+        if taken.close.is_none() {
+            taken.close.clone_from(&state.close);
+        }
+        if state.entries.is_empty() {
+            if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+                state.waker = Some(waker.clone());
+            }
+            state.parked = true;
+        } else {
+            std::mem::swap(&mut state.entries, &mut taken.entries);
+            state.queued_bytes = 0;
+            state.parked = false;
+        }
+    }
+
+    /// Like [`Outbox::take`] for a session that cannot write now: only flags, entries stay where they are counted.
+    pub fn park(&self, taken: &mut Taken, waker: &Waker) {
+        let mut state = self.state.lock();
+        taken.rang |= std::mem::take(&mut state.rang);
+        if taken.close.is_none() {
+            taken.close.clone_from(&state.close);
+        }
+        if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            state.waker = Some(waker.clone());
+        }
+        state.parked = true;
+    }
+
+    /// Ends the queue and returns what was never written.
+    pub fn shut(&self) -> VecDeque<Entry> {
+        let mut state = self.state.lock();
+        state.shut = true;
+        state.waker = None;
+        state.queued_bytes = 0;
+        std::mem::take(&mut state.entries)
+    }
+
+    /// Octets that wait, and messages dropped so far.
+    #[must_use]
+    pub fn stats(&self) -> (usize, u64) {
+        let state = self.state.lock();
+        (state.queued_bytes, state.dropped)
+    }
+}
+
+impl State {
+    fn wake(&mut self) {
+        if std::mem::take(&mut self.parked)
+            && let Some(waker) = &self.waker
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn overflow(&mut self) -> Full {
+        self.close = Some(CloseReason::SlowConsumer);
+        self.wake();
+        Full { queued_bytes: self.queued_bytes }
+    }
+
+    /// Drops the oldest droppable messages until `cost` fits.
+    fn make_room(&mut self, cost: usize, limit: usize) -> u64 {
+        let mut over = (self.queued_bytes + cost).saturating_sub(limit);
+        let mut dropped = 0;
+        let mut freed = 0;
+        self.entries.retain(|entry| match entry {
+            Entry::Message(delivery) if over > 0 && delivery.overflow != Overflow::Close => {
+                let cost = self::cost(&delivery.message);
+                over = over.saturating_sub(cost);
+                freed += cost;
+                dropped += 1;
+                false
+            }
+            _ => true,
+        });
+        self.queued_bytes -= freed;
+        dropped
+    }
+
+    /// Drops what waits for the same subscription.
+    fn drop_older(&mut self, to: SlotRef) -> u64 {
+        let mut dropped = 0;
+        let mut freed = 0;
+        self.entries.retain(|entry| match entry {
+            Entry::Message(delivery) if delivery.to == to => {
+                freed += cost(&delivery.message);
+                dropped += 1;
+                false
+            }
+            _ => true,
+        });
+        self.queued_bytes -= freed;
+        dropped
+    }
+}
+
+impl Alarm for Outbox {
+    fn ring(&self) {
+        let mut state = self.state.lock();
+        state.rang = true;
+        state.wake();
+    }
+}
+
+/// What a message counts for: its body, and a flat sum for head and bookkeeping.
+fn cost(message: &Message) -> usize {
+    message.body.len() + 256
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use stampede_protocol::stomp::Headers;
+
+    use super::*;
+
+    fn delivery(name: &str, slot: u32, overflow: Overflow) -> Delivery {
+        let message = Message::new(name.into(), "/topic/a".into(), Headers::new(), Bytes::from(vec![0; 744]), 0);
+        Delivery { message: Arc::new(message), to: SlotRef { slot, generation: 0 }, kept: None, overflow }
+    }
+
+    fn names(outbox: &Outbox) -> (Vec<String>, Option<CloseReason>) {
+        let mut taken = Taken::default();
+        outbox.take(&mut taken, Waker::noop());
+        let names = taken.entries.iter().map(|entry| match entry {
+            Entry::Message(delivery) => delivery.message.id.to_string(),
+            other => format!("{other:?}"),
+        });
+        (names.collect(), taken.close)
+    }
+
+    /// Each message counts 1000, the limit is 3000.
+    #[test]
+    fn a_full_outbox_follows_the_policy() {
+        for (overflow, expected, closed) in [
+            (Overflow::Close, vec!["0", "1", "2"], true),
+            (Overflow::DropOldest, vec!["2", "3", "4"], false),
+            (Overflow::KeepLatest, vec!["1", "3", "4"], false),
+        ] {
+            let outbox = Outbox::default();
+            for number in 0..5 {
+                // Slot 1 gets one message early on; the rest is for slot 0.
+                let to = u32::from(number == 1);
+                let _full = outbox.offer(delivery(&number.to_string(), to, overflow), 3000);
+            }
+            let (names, close) = names(&outbox);
+            assert_eq!(names, expected, "{overflow:?}");
+            assert_eq!(close.is_some(), closed, "{overflow:?}");
+        }
+    }
+
+    #[test]
+    fn one_message_larger_than_the_limit_passes_an_empty_outbox() {
+        let outbox = Outbox::default();
+        assert_eq!(outbox.offer(delivery("big", 0, Overflow::Close), 10), Ok(0));
+        assert!(outbox.offer(delivery("next", 0, Overflow::Close), 10).is_err());
+    }
+
+    #[test]
+    fn nothing_is_taken_after_the_end() {
+        let outbox = Outbox::default();
+        assert_eq!(outbox.offer(delivery("a", 0, Overflow::Close), 3000), Ok(0));
+        assert_eq!(outbox.shut().len(), 1);
+        assert_eq!(outbox.offer(delivery("b", 0, Overflow::Close), 3000), Ok(0));
+        assert_eq!(outbox.stats().0, 0);
+    }
+}

@@ -15,6 +15,12 @@ impl Headers {
         Self { entries: Vec::new() }
     }
 
+    /// No entries yet, room for this many.
+    #[must_use]
+    pub fn with_capacity(entries: usize) -> Self {
+        Self { entries: Vec::with_capacity(entries) }
+    }
+
     /// Adds an entry behind all others.
     pub fn push(&mut self, name: impl Into<ByteString>, value: impl Into<ByteString>) {
         self.entries.push((name.into(), value.into()));
@@ -23,6 +29,15 @@ impl Headers {
     /// Removes every entry with one of these names.
     pub fn remove_all(&mut self, names: &[&str]) {
         self.entries.retain(|(name, _)| !names.contains(&&**name));
+    }
+
+    /// Drops the spaces in front of every value, as sessions at 1.0 read them.
+    pub(super) fn trim_values_start(&mut self) {
+        for (_, value) in &mut self.entries {
+            if value.starts_with(' ') {
+                *value = value.slice_ref(value.trim_start_matches(' '));
+            }
+        }
     }
 
     /// The value of the first entry with this name.

@@ -1,12 +1,19 @@
 //! STOMP frames: grammar, codec, session state machine.
 
 pub mod command;
+pub mod decoder;
+pub mod encode;
+pub mod escape;
 pub mod fault;
 pub mod frame;
 pub mod headers;
+mod parse;
+mod scan;
 pub mod version;
 
 pub use command::Command;
+pub use decoder::{Decoder, Item};
+pub use encode::{encode, encode_head};
 pub use fault::{Fault, FaultKind};
 pub use frame::Frame;
 pub use headers::Headers;

@@ -1,4 +1,319 @@
 //! Configuration: one section per room, every key with its default in `stampede.toml`.
+//!
+//! Everything is read and checked before a port is bound. A mistake names file, line and key; a section that is left out
+//! has its defaults. [`load`] reads the file and the environment.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::outbox::Overflow;
+
+pub mod load;
 pub mod mailbox;
 pub mod units;
+
+/// The documented configuration file: every key at its default.
+pub const DOCUMENTED: &str = include_str!("stampede.toml");
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address, threads, files, shutdown.
+    pub server: Server,
+    /// Where clients connect.
+    pub endpoint: Vec<Endpoint>,
+    /// Which destinations belong to whom.
+    pub broker: Broker,
+    /// Who a client is.
+    pub identity: Identity,
+    /// What a client may cost.
+    pub limits: Limits,
+    /// What may wait for a client.
+    pub outbox: Outbox,
+    /// Bounds of everything kept.
+    pub mailbox: mailbox::Mailbox,
+    /// Policies by destination; the first that matches counts.
+    pub destination: Vec<DestinationPolicy>,
+    /// The demo page.
+    pub demo: Demo,
+    /// What the node writes about itself.
+    pub log: Log,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address and port; port 0 takes a free one. Default `127.0.0.1:8080`: without authentication nobody else on the
+    /// network should reach the node by accident.
+    pub listen: SocketAddr,
+    /// Worker threads; 0 takes one fewer than the machine has cores, at least one.
+    pub workers: usize,
+    /// Directory of the embedded store; without it kept messages live in memory only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// How long a shutdown may take: sessions are closed spread over half of it.
+    #[serde(with = "units::duration")]
+    pub shutdown_grace: Duration,
+    /// How long a request head may take to arrive.
+    #[serde(with = "units::duration")]
+    pub header_timeout: Duration,
+    /// Largest request head in octets, at least 8 KiB.
+    #[serde(with = "units::bytes")]
+    pub header_size_limit: usize,
+    /// Most connections at a time, of all kinds.
+    pub connections: usize,
+}
+
+/// `[[endpoint]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Endpoint {
+    /// Path; raw WebSocket and SockJS share it.
+    pub path: String,
+    /// Follow the text of STOMP where Spring differs.
+    pub strict: bool,
+    /// What the server offers to send and wants to receive, in milliseconds; 0 switches a direction off.
+    pub heart_beat: (u32, u32),
+}
+
+/// `[broker]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Broker {
+    /// Plain text prefixes of broker destinations.
+    pub prefixes: Vec<String>,
+    /// Prefix of application destinations.
+    pub application_prefix: String,
+    /// Prefix of user destinations.
+    pub user_prefix: String,
+}
+
+/// `[identity]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identity {
+    /// CONNECT header that names the user. Nothing is proved by it: for development and trusted networks.
+    pub user_header: String,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Largest body of a STOMP frame.
+    #[serde(with = "units::bytes")]
+    pub message_size_limit: usize,
+    /// Largest head of a STOMP frame: command and headers.
+    #[serde(with = "units::bytes")]
+    pub header_size_limit: usize,
+    /// Most header lines in a frame.
+    pub headers: usize,
+    /// Longest header line.
+    #[serde(with = "units::bytes")]
+    pub header_line_limit: usize,
+    /// Largest head of the CONNECT frame.
+    #[serde(with = "units::bytes")]
+    pub connect_size_limit: usize,
+    /// How long a connection may stay without CONNECT.
+    #[serde(with = "units::duration")]
+    pub time_to_first_message: Duration,
+    /// Most subscriptions of a session.
+    pub subscriptions: usize,
+    /// Most open transactions of a session.
+    pub transactions: usize,
+    /// Most frames in a transaction.
+    pub transaction_frames: usize,
+    /// Most octets of bodies in a transaction.
+    #[serde(with = "units::bytes")]
+    pub transaction_size_limit: usize,
+    /// Longest destination.
+    #[serde(with = "units::bytes")]
+    pub destination_size_limit: usize,
+    /// Most frames of a session that wait for a store; beyond it the session is not read.
+    pub frames_in_progress: usize,
+    /// Missed heart-beat periods after which a client counts as dead.
+    pub heart_beat_tolerance: u32,
+}
+
+/// `[outbox]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outbox {
+    /// Octets that may wait for one session.
+    #[serde(with = "units::bytes")]
+    pub send_buffer_size_limit: usize,
+    /// How long a socket may take nothing while something waits.
+    #[serde(with = "units::duration")]
+    pub send_time_limit: Duration,
+    /// What happens when the outbox is full, unless a destination says otherwise.
+    pub overflow: Overflow,
+}
+
+/// `[[destination]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationPolicy {
+    /// Ant pattern of the destinations it is for, user destinations in the form `/user/{id}/…`.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// What happens when a subscriber's outbox is full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<Overflow>,
+    /// Messages are kept until their delivery is proved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<mailbox::Keep>,
+    /// A work queue: each message goes to exactly one subscriber.
+    #[serde(default)]
+    pub share: bool,
+}
+
+/// `[demo]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Demo {
+    /// Serve the demo page at `/` and its routes under `/app/demo`.
+    pub enabled: bool,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Form of a line.
+    pub format: LogFormat,
+    /// Levels, as in `info,stampede::session=debug`.
+    pub filter: String,
+}
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: Server::default(),
+            endpoint: vec![Endpoint::default()],
+            broker: Broker::default(),
+            identity: Identity::default(),
+            limits: Limits::default(),
+            outbox: Outbox::default(),
+            mailbox: mailbox::Mailbox::default(),
+            destination: Vec::new(),
+            demo: Demo::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            workers: 0,
+            data_dir: None,
+            shutdown_grace: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            header_size_limit: 16 * 1024,
+            connections: 100_000,
+        }
+    }
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self { path: "/ws".into(), strict: false, heart_beat: (10_000, 10_000) }
+    }
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        Self {
+            prefixes: vec!["/topic".into(), "/queue".into()],
+            application_prefix: "/app".into(),
+            user_prefix: "/user".into(),
+        }
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { user_header: "login".into() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_size_limit: 1 << 20,
+            header_size_limit: 64 << 10,
+            headers: 100,
+            header_line_limit: 16 << 10,
+            connect_size_limit: 16 << 10,
+            time_to_first_message: Duration::from_secs(30),
+            subscriptions: 1000,
+            transactions: 16,
+            transaction_frames: 1000,
+            transaction_size_limit: 4 << 20,
+            destination_size_limit: 1024,
+            frames_in_progress: 1000,
+            heart_beat_tolerance: 3,
+        }
+    }
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self { send_buffer_size_limit: 512 << 10, send_time_limit: Duration::from_secs(10), overflow: Overflow::Close }
+    }
+}
+
+impl Default for Demo {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documented_file_equals_the_defaults() {
+        let documented: Config = toml::from_str(DOCUMENTED).unwrap();
+        assert_eq!(documented, Config::default());
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let defaults = toml::Table::try_from(Config::default()).unwrap();
+        for (section, keys) in &defaults {
+            let keys = match keys {
+                toml::Value::Table(table) => table.clone(),
+                toml::Value::Array(tables) => tables.first().and_then(|t| t.as_table()).cloned().unwrap_or_default(),
+                _ => panic!("{section} is no section"),
+            };
+            for key in keys.keys() {
+                assert!(DOCUMENTED.contains(&format!("\n{key} =")), "{section}.{key} is not in stampede.toml");
+            }
+        }
+    }
+}

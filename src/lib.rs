@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod close;
 pub mod config;
+pub mod destination;
 pub mod ids;
 pub mod mailbox;
 pub mod message;

@@ -15,3 +15,4 @@ pub mod session;
 pub mod telemetry;
 pub mod timers;
 pub mod transport;
+pub mod web;

@@ -11,6 +11,7 @@ pub mod heartbeat;
 pub mod message;
 mod parse;
 mod scan;
+pub mod session;
 pub mod version;
 
 pub use command::Command;
@@ -21,4 +22,5 @@ pub use frame::Frame;
 pub use headers::Headers;
 pub use heartbeat::{Agreed, HeartBeat, Pulse};
 pub use message::{Delivery, MessageTemplate};
+pub use session::{Session, SessionConfig, SessionLimits};
 pub use version::Version;

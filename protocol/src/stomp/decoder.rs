@@ -364,11 +364,6 @@ const COMMAND_LINE_BYTES: usize = 34;
 mod tests {
     use super::*;
 
-    fn decode(decoder: &mut Decoder, wire: &'static [u8]) -> Result<Vec<Item>, Fault> {
-        decoder.feed(Bytes::from_static(wire));
-        std::iter::from_fn(|| decoder.next().transpose()).collect()
-    }
-
     #[test]
     fn a_whole_frame_is_not_copied() {
         let wire = Bytes::from(b"SEND\ndestination:/t\nk:a\\cb\n\nbody\0".to_vec());
@@ -408,53 +403,5 @@ mod tests {
         }
         assert_eq!(frames, 1);
         assert!(decoder.examined <= 2 * wire.len(), "{} looks at {} octets", decoder.examined, wire.len());
-    }
-
-    #[test]
-    fn line_ends_are_a_heart_beat_only_where_they_are_news() {
-        let mut decoder = Decoder::new(Limits::default());
-        assert_eq!(decode(&mut decoder, b"\n\r\n\n").unwrap(), [Item::HeartBeat]);
-        assert_eq!(decode(&mut decoder, b"\r").unwrap(), []);
-        assert_eq!(decode(&mut decoder, b"\n").unwrap(), [Item::HeartBeat]);
-        assert_eq!(decode(&mut decoder, b"ABORT\n\n\0\n\n").unwrap(), [Item::Frame(Frame::new(Command::Abort))]);
-        assert_eq!(decode(&mut decoder, b"\nABORT\n\n\0").unwrap().len(), 2);
-    }
-
-    #[test]
-    fn after_a_fault_there_is_nothing_but_the_fault() {
-        let mut decoder = Decoder::new(Limits::default());
-        let fault = decode(&mut decoder, b"HELLO\n\n\0").unwrap_err();
-        assert_eq!(fault.kind, FaultKind::UnknownCommand);
-        assert_eq!(decode(&mut decoder, b"ABORT\n\n\0").unwrap_err(), fault);
-        assert_eq!(decoder.buffered_bytes(), 0);
-    }
-
-    #[test]
-    fn unread_octets_are_joined_with_what_is_fed_next() {
-        let mut decoder = Decoder::new(Limits::default());
-        for piece in [&b"ABO"[..], b"RT\n\n", b"\0ABORT\n\n\0"] {
-            decoder.feed(Bytes::from_static(piece));
-        }
-        assert_eq!(decode(&mut decoder, b"\n").unwrap().len(), 2);
-    }
-
-    #[test]
-    fn faults_name_limit_and_actual_value() {
-        let limits = Limits { head_bytes: 100, headers: 3, header_line_bytes: 40, body_bytes: 10 };
-        let long = format!("SEND\nk:{}\n\n\0", "v".repeat(60));
-        for (wire, text) in [
-            (long.as_str(), "header line of 62 octets is over the limit of 40"),
-            (&long[..60], "unfinished header line of 55 octets is over the limit of 40"),
-            ("SEND\na:\nb:\nc:\nd:\n\n\0", "frame of 4 headers or more is over the limit of 3"),
-            ("SEND\ncontent-length:2000000000\n\n", "content-length of 2000000000 octets is over the limit of 10"),
-            ("SEND\n\nhello hello\0", "body of 11 octets is over the limit of 10"),
-            ("SEND\n\nhello hello hello", "unfinished body of 17 octets is over the limit of 10"),
-            ("SUBSCRIBE\n\nx", "SUBSCRIBE shouldn't have a body"),
-            ("COMMIT\ncontent-length:1\n\n", "COMMIT shouldn't have a body"),
-        ] {
-            let mut decoder = Decoder::new(limits);
-            decoder.feed(Bytes::copy_from_slice(wire.as_bytes()));
-            assert_eq!(decoder.next().unwrap_err().to_string(), text);
-        }
     }
 }

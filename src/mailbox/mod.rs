@@ -3,6 +3,10 @@
 //! [`queue`] decides what happens to the messages of one destination and knows neither clock nor store. What was accepted
 //! lies in a [`KeepStore`] until its delivery is proved.
 
+#[cfg(test)]
+mod contract;
+pub mod file;
+pub mod memory;
 pub mod queue;
 pub mod record;
 

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use stampede_protocol::Limits;
+use stampede_protocol::sockjs::payload::{MAX_STRINGS, PayloadFault, messages, socket_messages};
+use stampede_protocol::sockjs::quote;
 use stampede_protocol::stomp::{Command, Decoder, Fault, FaultKind, Frame, Item, Version, encode};
 
 /// How a decoder is set up for one check.
@@ -119,6 +121,34 @@ pub(crate) fn round_trip_input(data: &[u8]) {
         frame.headers.remove_all(&["content-length"]);
         comes_back(setup, version, &frame);
     }
+}
+
+/// A SockJS payload is read as any JSON reader reads it, or refused for the right reason; what was read can be quoted and
+/// read again.
+pub(crate) fn sockjs_input(data: &[u8]) {
+    let read = messages(data);
+    match serde_json::from_slice::<serde_json::Value>(data) {
+        Ok(serde_json::Value::Array(values)) if values.len() <= MAX_STRINGS => {
+            let strings: Option<Vec<&str>> = values.iter().map(serde_json::Value::as_str).collect();
+            match (strings, &read) {
+                (Some(strings), read) => assert_eq!(read.as_deref().map(|read| read == strings), Ok(true)),
+                // Broken: nested deeper than this reader goes.
+                (None, read) => assert!(matches!(read, Err(PayloadFault::Expected | PayloadFault::Broken))),
+            }
+        }
+        Ok(_) => assert!(read.is_err()),
+        // Lone surrogates and octets that are not UTF-8 are all that is taken beyond JSON.
+        Err(_) => {}
+    }
+    let Ok(read) = read else { return };
+    assert_eq!(socket_messages(data).as_ref(), Ok(&read));
+    let mut quoted = vec![b'['];
+    for (at, text) in read.iter().enumerate() {
+        quoted.extend_from_slice(if at == 0 { b"" } else { b"," });
+        quote::quote(&mut quoted, text);
+    }
+    quoted.push(b']');
+    assert_eq!(messages(&quoted), Ok(read));
 }
 
 /// Written at this version and read again, `frame` is the same, so far as the version can express it.

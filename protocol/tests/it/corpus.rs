@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::Shown;
-use crate::checks::{decoder_input, round_trip_input};
+use crate::checks::{decoder_input, round_trip_input, sockjs_input};
 
 #[test]
 fn stomp_decoder_corpus() {
@@ -14,6 +14,11 @@ fn stomp_decoder_corpus() {
 #[test]
 fn stomp_round_trip_corpus() {
     replay("stomp_roundtrip", round_trip_input);
+}
+
+#[test]
+fn sockjs_input_corpus() {
+    replay("sockjs_input", sockjs_input);
 }
 
 fn replay(target: &str, check: fn(&[u8])) {

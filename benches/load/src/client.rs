@@ -1,0 +1,224 @@
+//! One STOMP client without its socket: bytes in, events and answers out.
+//!
+//! The way of a connection is `Upgrading -> Connecting -> Subscribing -> Ready`; each answer of the server moves it one
+//! step and puts the next request into `out`. From then on the cost per MESSAGE is reading the frame's head and one
+//! byte of its payload.
+
+use crate::{handshake, stomp, target::Target, ws};
+
+/// What a client of a scenario says while it connects, encoded once for many.
+#[derive(Debug)]
+pub struct Script {
+    upgrade: Vec<u8>,
+    connect: Vec<u8>,
+    subscribe: Option<Vec<u8>>,
+}
+
+impl Script {
+    /// A client that subscribes to `destination`, or to nothing, with these heart-beats in milliseconds.
+    #[must_use]
+    pub fn new(target: &Target, destination: Option<&str>, heart_beat: (u64, u64)) -> Self {
+        let login = target.login.as_ref().map(|(login, passcode)| (login.as_str(), passcode.as_str()));
+        Self {
+            upgrade: handshake::request(&target.host, &target.path).into_bytes(),
+            connect: text(&stomp::connect(&target.host, login, heart_beat)),
+            subscribe: destination.map(|destination| text(&stomp::subscribe(destination))),
+        }
+    }
+
+    /// The first bytes to send.
+    #[must_use]
+    pub fn upgrade(&self) -> &[u8] {
+        &self.upgrade
+    }
+}
+
+/// What the server did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// CONNECTED has come, and the receipt of the subscription if there is one.
+    Ready,
+    /// A MESSAGE frame.
+    Message(&'a [u8]),
+    /// A heart-beat.
+    Beat,
+}
+
+/// How far a client has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Waits for the answer to the WebSocket handshake.
+    Upgrading,
+    /// Waits for CONNECTED.
+    Connecting,
+    /// Waits for the receipt of SUBSCRIBE.
+    Subscribing,
+    /// In use.
+    Ready,
+}
+
+/// Takes the whole frames at the front of `bytes` and returns how many bytes they were; what is to be answered is
+/// appended to `out`.
+///
+/// # Errors
+///
+/// What the server did wrong, or why it let us go, in words.
+pub fn take(
+    phase: &mut Phase,
+    script: &Script,
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+    on: &mut impl FnMut(Event<'_>),
+) -> Result<usize, String> {
+    let mut used = 0;
+    if *phase == Phase::Upgrading {
+        match handshake::head_len(bytes) {
+            Some(len) => used = len,
+            None if bytes.len() > handshake::MAX_HEAD => return Err("an endless answer to the handshake".to_owned()),
+            None => return Ok(0),
+        }
+        handshake::check_response(&bytes[..used])?;
+        out.extend_from_slice(&script.connect);
+        *phase = Phase::Connecting;
+    }
+    while let Some(head) = ws::head(&bytes[used..]).map_err(|error| error.to_string())? {
+        let Some(payload) = bytes.get(used + head.len..used + head.frame_len()) else { break };
+        used += head.frame_len();
+        match (head.opcode, payload.first()) {
+            (ws::TEXT | ws::BINARY, Some(b'M')) if *phase == Phase::Ready => on(Event::Message(payload)),
+            (ws::TEXT | ws::BINARY, Some(b'\n')) => on(Event::Beat),
+            (ws::TEXT | ws::BINARY, _) => answer(phase, script, payload, out, on)?,
+            (ws::CONTINUATION | ws::PONG, _) => {}
+            (ws::PING, _) => ws::put_client(out, ws::PONG, payload),
+            (ws::CLOSE, _) => return Err(closed(payload)),
+            (opcode, _) => return Err(format!("sent a WebSocket frame of type {opcode}")),
+        }
+    }
+    Ok(used)
+}
+
+/// The Close frame that ends a connection normally.
+#[must_use]
+pub fn close() -> Vec<u8> {
+    let mut frame = Vec::new();
+    ws::put_client(&mut frame, ws::CLOSE, &1000_u16.to_be_bytes());
+    frame
+}
+
+/// A heart-beat as a frame of its own.
+#[must_use]
+pub fn beat() -> Vec<u8> {
+    text("\n")
+}
+
+fn answer(
+    phase: &mut Phase,
+    script: &Script,
+    payload: &[u8],
+    out: &mut Vec<u8>,
+    on: &mut impl FnMut(Event<'_>),
+) -> Result<(), String> {
+    let command = payload.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    match (*phase, command) {
+        (Phase::Connecting, b"CONNECTED") => match &script.subscribe {
+            Some(subscribe) => {
+                out.extend_from_slice(subscribe);
+                *phase = Phase::Subscribing;
+            }
+            None => {
+                *phase = Phase::Ready;
+                on(Event::Ready);
+            }
+        },
+        (Phase::Subscribing, b"RECEIPT") => {
+            *phase = Phase::Ready;
+            on(Event::Ready);
+        }
+        _ => return Err(format!("while {phase:?}, sent {:?}", String::from_utf8_lossy(payload))),
+    }
+    Ok(())
+}
+
+fn closed(payload: &[u8]) -> String {
+    match payload.split_first_chunk() {
+        Some((&code, reason)) => {
+            format!("closed with {} {}", u16::from_be_bytes(code), String::from_utf8_lossy(reason))
+        }
+        None => "closed".to_owned(),
+    }
+}
+
+fn text(payload: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    ws::put_client(&mut frame, ws::TEXT, payload.as_bytes());
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script() -> Script {
+        let target = "ws://127.0.0.1:1/ws".parse().unwrap();
+        Script::new(&target, Some("/topic/a"), (0, 0))
+    }
+
+    /// Feeds `wire` in pieces of `step` bytes and tells what became of it.
+    fn play(wire: &[u8], step: usize) -> (Result<(), String>, Vec<String>, Vec<u8>) {
+        let (mut phase, script) = (Phase::Upgrading, script());
+        let (mut seen, mut out, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for piece in wire.chunks(step) {
+            kept.extend_from_slice(piece);
+            let mut on = |event: Event<'_>| {
+                seen.push(match event {
+                    Event::Message(payload) => String::from_utf8_lossy(payload).into_owned(),
+                    other => format!("{other:?}"),
+                });
+            };
+            match take(&mut phase, &script, &kept, &mut out, &mut on) {
+                Ok(used) => drop(kept.drain(..used)),
+                Err(error) => return (Err(error), seen, out),
+            }
+        }
+        (Ok(()), seen, out)
+    }
+
+    fn dialogue() -> Vec<u8> {
+        let script = script();
+        let mut wire = handshake::response(script.upgrade()).unwrap().into_bytes();
+        for payload in ["CONNECTED\nversion:1.2\n\n\0", "RECEIPT\nreceipt-id:subscribed\n\n\0", "MESSAGE\n\n1\0"] {
+            ws::put_server(&mut wire, ws::TEXT, payload.as_bytes());
+        }
+        ws::put_server(&mut wire, ws::PING, b"?");
+        ws::put_server(&mut wire, ws::TEXT, b"\n");
+        ws::put_server(&mut wire, ws::BINARY, &[b'M'; 70_000]);
+        wire
+    }
+
+    #[test]
+    fn however_the_bytes_are_cut_the_events_are_the_same() {
+        let wire = dialogue();
+        let whole = play(&wire, wire.len());
+        assert_eq!(whole.0, Ok(()));
+        assert_eq!(whole.1[..3], ["Ready", "MESSAGE\n\n1\0", "Beat"]);
+        assert_eq!(whole.1[3].len(), 70_000);
+        let mut asked = script().connect;
+        asked.extend(script().subscribe.unwrap());
+        ws::put_client(&mut asked, ws::PONG, b"?");
+        assert_eq!(whole.2, asked);
+        for step in [1, 2, 3, 7, 100, 4096] {
+            assert_eq!(play(&wire[..wire.len() - 60_000], step), play(&wire[..wire.len() - 60_000], wire.len()));
+        }
+    }
+
+    #[test]
+    fn an_error_or_a_close_ends_the_client() {
+        let mut wire = handshake::response(script().upgrade()).unwrap().into_bytes();
+        let upgraded = wire.len();
+        ws::put_server(&mut wire, ws::TEXT, b"ERROR\nmessage:no\n\n\0");
+        assert!(play(&wire, wire.len()).0.unwrap_err().contains("message:no"));
+        wire.truncate(upgraded);
+        ws::put_server(&mut wire, ws::CLOSE, b"\x03\xeabye");
+        assert_eq!(play(&wire, wire.len()).0, Err("closed with 1002 bye".to_owned()));
+    }
+}

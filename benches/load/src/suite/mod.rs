@@ -1,0 +1,185 @@
+//! All scenarios against the floor and a server, in turns, as a table with the ratios.
+//!
+//! Every run has a fresh process of the server, so that no figure depends on what ran before it, and the two servers
+//! take turns within each row, so that what else the machine does hits both.
+
+mod cases;
+mod server;
+
+use std::{io::Write, path::PathBuf};
+
+use crate::{
+    Error, Result,
+    report::{Report, number},
+};
+use cases::Case;
+use server::Server;
+
+/// All scenarios against the floor and a server in turns
+#[derive(Debug, clap::Args)]
+pub struct Suite {
+    /// The floor's program
+    #[arg(long)]
+    pub floor: PathBuf,
+    /// The server's program, started with `--listen 127.0.0.1:0` in an empty directory; without it only the floor runs
+    #[arg(long)]
+    pub server: Option<PathBuf>,
+    /// A further argument for the server; may be repeated
+    #[arg(long = "server-arg", allow_hyphen_values = true)]
+    pub server_args: Vec<String>,
+    /// Path of the server's WebSocket endpoint
+    #[arg(long, default_value = "/ws")]
+    pub path: String,
+    /// Sittings, whose median counts
+    #[arg(long, default_value_t = 3)]
+    pub sittings: usize,
+    /// One sitting
+    #[arg(long, conflicts_with = "sittings")]
+    pub quick: bool,
+    /// One sitting of a few hundred messages: shows that everything works, its figures say nothing
+    #[arg(long, conflicts_with_all = ["sittings", "quick"])]
+    pub smoke: bool,
+    /// Only the rows whose name contains this; may be repeated
+    #[arg(long)]
+    pub only: Vec<String>,
+    /// Print every run as a JSON object as well, before the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Suite {
+    /// Runs it, printing one line per run and the table at the end.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of a run.
+    pub fn run(&self, out: &mut impl Write) -> Result<()> {
+        let mut cases = if self.smoke { cases::smoke() } else { cases::full() };
+        cases.retain(|case| self.only.is_empty() || self.only.iter().any(|part| case.name.contains(part.as_str())));
+        let sittings = if self.smoke || self.quick { 1 } else { self.sittings.max(1) };
+        let mut rows: Vec<Row> = cases.iter().map(|_| Row::default()).collect();
+        for sitting in 0..sittings {
+            for (case, row) in cases.iter().zip(&mut rows) {
+                // Whoever goes first in one sitting goes second in the next.
+                let first = sitting % 2 == 0;
+                for floor in [first, !first] {
+                    if let Some(report) = self.sit(case, floor)? {
+                        self.show(out, floor, &report)?;
+                        if floor { &mut row.floor } else { &mut row.server }.push(report);
+                    }
+                }
+            }
+        }
+        table(out, &cases, &rows).map_err(Error::system("printing"))
+    }
+
+    /// One run of one case against one of the servers, if it is for that one.
+    fn sit(&self, case: &Case, floor: bool) -> Result<Option<Report>> {
+        let server = match (&self.server, floor) {
+            (_, true) if case.needs_broker => return Ok(None),
+            (_, true) => Server::start(&self.floor, &[], "/")?,
+            (Some(program), false) => Server::start(program, &self.server_args, &self.path)?,
+            (None, false) => return Ok(None),
+        };
+        (case.run)(&server.subject()?).map(Some).map_err(|error| match server.last_words() {
+            words if words.is_empty() => error,
+            words => Error::Server(format!("{}: {error}; its last words:\n{words}", case.name)),
+        })
+    }
+
+    fn show(&self, out: &mut impl Write, floor: bool, report: &Report) -> Result<()> {
+        let who = if floor { "floor" } else { "server" };
+        let text = if self.json {
+            let mut object = report.json();
+            object["server"] = who.into();
+            object.to_string()
+        } else {
+            format!("{who:<6} {}", report.line())
+        };
+        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Error::system("printing"))
+    }
+}
+
+/// The runs of one case.
+#[derive(Debug, Default)]
+struct Row {
+    floor: Vec<Report>,
+    server: Vec<Report>,
+}
+
+fn table(out: &mut impl Write, cases: &[Case], rows: &[Row]) -> std::io::Result<()> {
+    writeln!(out, "\n| {:<46} | {:>20} | {:>20} | {:>5} | {:<16} |", "", "floor", "server", "ratio", "aim")?;
+    writeln!(out, "|:{:-<46}-|-{:-<20}:|-{:-<20}:|-{:-<5}:|:{:-<16}-|", "", "", "", "", "")?;
+    for (case, row) in cases.iter().zip(rows) {
+        for column in &case.columns {
+            let floor = Spread::of(&row.floor, column.figure);
+            let server = Spread::of(&row.server, column.figure);
+            let ratio = match (&floor, &server) {
+                (Some(floor), Some(server)) if column.ratio && floor.median > 0.0 => {
+                    number(server.median / floor.median)
+                }
+                _ => String::new(),
+            };
+            writeln!(
+                out,
+                "| {:<46} | {:>20} | {:>20} | {ratio:>5} | {:<16} |",
+                format!("{}, {}", case.name, column.label),
+                floor.map_or_else(String::new, |spread| spread.to_string()),
+                server.map_or_else(String::new, |spread| spread.to_string()),
+                column.aim,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Median and range of a figure over the sittings.
+#[derive(Debug, PartialEq)]
+struct Spread {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    fn of(reports: &[Report], figure: &str) -> Option<Self> {
+        let mut values: Vec<f64> = reports.iter().filter_map(|report| report.figure(figure)).collect();
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        let upper = *values.get(middle)?;
+        let median = if values.len().is_multiple_of(2) { f64::midpoint(values[middle - 1], upper) } else { upper };
+        Some(Self { median, least: values[0], most: values[values.len() - 1] })
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.least == self.most {
+            return f.write_str(&number(self.median));
+        }
+        write!(f, "{} ({}-{})", number(self.median), number(self.least), number(self.most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_the_sittings_counts() {
+        let reports: Vec<Report> = [3.0, 1.0, 2.0]
+            .into_iter()
+            .map(|value| {
+                let mut report = Report::new(String::new());
+                report.add("x", value, "");
+                report
+            })
+            .collect();
+        let spread = |n: usize| Spread::of(&reports[..n], "x").map(|spread| spread.to_string());
+        assert_eq!(spread(3).as_deref(), Some("2.00 (1.00-3.00)"));
+        assert_eq!(spread(2).as_deref(), Some("2.00 (1.00-3.00)"));
+        assert_eq!(spread(1).as_deref(), Some("3.00"));
+        assert_eq!(spread(0), None);
+        assert_eq!(Spread::of(&reports, "y"), None);
+    }
+}

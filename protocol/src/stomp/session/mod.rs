@@ -4,6 +4,8 @@ mod acks;
 mod connected;
 mod request;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 mod transactions;
 
 use std::mem;

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+mod bench;
 mod checks;
 mod corpus;
 mod decoder;

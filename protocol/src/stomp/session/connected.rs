@@ -98,9 +98,9 @@ impl<T> Connected<T> {
         let send = Send { destination, headers: frame.headers, body: frame.body, receipt };
         let Some(transaction) = transaction else { return Ok(Request::Send(send)) };
         let weight = transactions::weight(&send);
-        let transactions = &mut self.rare().transactions;
-        let position = transactions.room(&transaction, weight, terms.limits)?;
-        transactions.hold(position, Held::Send(send), weight);
+        let open = &mut self.rare().transactions;
+        let position = open.room(&transaction, weight, terms.limits)?;
+        open.hold(position, Held::Send(transactions::owned(&send)), weight);
         Ok(Request::Confirm { receipt: None })
     }
 
@@ -180,6 +180,7 @@ impl<T> Connected<T> {
         let Some(position) = position else {
             return Ok(Request::Settle { how, tokens: acks::tokens(deliveries), receipt });
         };
+        let receipt = receipt.as_deref().map(ByteString::from);
         self.rare().transactions.hold(position, Held::Settle { how, deliveries, receipt }, weight);
         Ok(Request::Confirm { receipt: None })
     }

@@ -116,7 +116,7 @@ pub struct SessionLimits {
     pub transactions: usize,
     /// SEND, ACK and NACK frames held by all open transactions together. Default 1000.
     pub transaction_frames: usize,
-    /// Octets of headers and bodies held by all open transactions together. Default 4 MiB.
+    /// Octets held by all open transactions together: bodies, headers with 64 octets for each, ids. Default 4 MiB.
     pub transaction_bytes: usize,
     /// The `id` of a subscription in octets. Default 256.
     pub subscription_id_bytes: usize,

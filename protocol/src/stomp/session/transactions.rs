@@ -1,8 +1,9 @@
 //! Open transactions: what they hold until COMMIT.
 
+use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::super::{Fault, FaultKind, Headers};
+use super::super::{Fault, FaultKind};
 use super::acks::{self, Delivery};
 use super::request::{Action, Send, Settlement};
 use super::{SessionLimits, over_limit};
@@ -17,7 +18,7 @@ pub(super) struct Transactions<T> {
 struct Transaction<T> {
     id: ByteString,
     held: Vec<Held<T>>,
-    /// What it is charged for in memory: its id, and of each SEND the headers and the body.
+    /// What it is charged for in memory: its id, and of each frame what has to be kept.
     bytes: usize,
 }
 
@@ -110,11 +111,54 @@ pub(super) fn deliveries<T>(held: Vec<Held<T>>) -> impl Iterator<Item = Delivery
     })
 }
 
-/// What holding a SEND is charged for.
+/// What holding a SEND is charged for: octets and the table of its headers.
 pub(super) fn weight(send: &Send) -> usize {
-    send.body.len() + headers_weight(&send.headers)
+    let headers: usize = send.headers.iter().map(|(name, value)| HEADER_ENTRY + name.len() + value.len()).sum();
+    headers + send.body.len()
 }
 
-fn headers_weight(headers: &Headers) -> usize {
-    headers.iter().map(|(name, value)| name.len() + value.len()).sum()
+/// The same message in memory of its own. What was decoded are slices of read buffers, and a small message that waits
+/// for COMMIT would keep the whole buffer that it came in.
+pub(super) fn owned(send: &Send) -> Send {
+    let text: String = send.headers.iter().flat_map(|(name, value)| [&**name, &**value]).collect();
+    let text = ByteString::from(text);
+    let mut rest = &*text;
+    let mut next = |len: usize| {
+        let (head, tail) = rest.split_at(len);
+        rest = tail;
+        text.slice_ref(head)
+    };
+    let headers = send.headers.iter().map(|(name, value)| (next(name.len()), next(value.len()))).collect();
+    Send {
+        destination: ByteString::from(&*send.destination),
+        headers,
+        body: Bytes::copy_from_slice(&send.body),
+        receipt: send.receipt.as_deref().map(ByteString::from),
+    }
+}
+
+/// What one entry of a header table takes besides its text.
+const HEADER_ENTRY: usize = size_of::<(ByteString, ByteString)>();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_message_keeps_no_read_buffer() {
+        let chunk = Bytes::from(vec![b'x'; 4096]);
+        let text = ByteString::try_from(chunk.slice(..3)).expect("it is text");
+        let send = Send {
+            destination: text.clone(),
+            headers: [("destination", text.clone()), ("", ByteString::new()), ("é", text.clone())]
+                .into_iter()
+                .collect(),
+            body: chunk.slice(..2),
+            receipt: Some(text.clone()),
+        };
+        let held = owned(&send);
+        assert_eq!(held, send);
+        drop((send, text));
+        assert!(chunk.is_unique());
+    }
 }

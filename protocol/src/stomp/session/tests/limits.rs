@@ -85,11 +85,12 @@ fn frames_of_all_transactions_together() {
 
 #[test]
 fn octets_of_all_transactions_together() {
-    // Two ids of one octet; a SEND weighs the 25 octets of its headers and its body.
-    let limits = SessionLimits { transaction_bytes: 2 + 25 + 4 + 25, ..SessionLimits::default() };
+    // Two ids of one octet; a SEND weighs its body, the 25 octets of its headers, and two entries of the header table.
+    let head = 25 + 2 * 64;
+    let limits = SessionLimits { transaction_bytes: 2 + head + 4 + head, ..SessionLimits::default() };
     let steps = ["BEGIN transaction:a", "BEGIN transaction:b", "SEND destination:/t transaction:a =1234"];
     let mut within = steps.to_vec();
     within.push("SEND destination:/t transaction:b");
-    check(limits, &within, "BEGIN transaction:c", &["octets", "57", "56"]);
-    check(limits, &steps, "SEND destination:/t transaction:b =1", &["octets", "57", "56"]);
+    check(limits, &within, "BEGIN transaction:c", &["octets", "313", "312"]);
+    check(limits, &steps, "SEND destination:/t transaction:b =1", &["octets", "313", "312"]);
 }

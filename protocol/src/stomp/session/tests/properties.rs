@@ -10,7 +10,7 @@ const LIMITS: SessionLimits = SessionLimits {
     subscriptions: 20,
     transactions: 2,
     transaction_frames: 5,
-    transaction_bytes: 200,
+    transaction_bytes: 600,
     subscription_id_bytes: 4,
     destination_bytes: 12,
     receipt_bytes: 4,

@@ -49,22 +49,19 @@ impl Message {
         }
     }
 
-    /// The encoded head for sessions of this version. `own` is the destination as a subscriber of `/user/queue/…` sees
-    /// it; everybody else is shown [`Message::destination`].
+    /// The encoded head for sessions of this version, with [`Message::destination`] as it is.
     #[must_use]
-    pub fn template(&self, version: Version, own: Option<&str>) -> &MessageTemplate {
-        let column = match version {
-            Version::V1_0 => 0,
-            Version::V1_1 => 1,
-            Version::V1_2 => 2,
-        };
-        match own {
-            None if version == Version::V1_2 || !self.differs_by_version() => {
-                self.plain.get_or_init(|| self.encode(&self.destination, Version::V1_2))
-            }
-            None => self.others()[column].get_or_init(|| self.encode(&self.destination, version)),
-            Some(shown) => self.others()[3 + column].get_or_init(|| self.encode(shown, version)),
+    pub fn template(&self, version: Version) -> &MessageTemplate {
+        if version == Version::V1_2 || !self.differs_by_version() {
+            return self.plain.get_or_init(|| self.encode(&self.destination, Version::V1_2));
         }
+        self.others()[column(version)].get_or_init(|| self.encode(&self.destination, version))
+    }
+
+    /// The encoded head for subscribers of `/user/queue/…`: `shown` makes the destination as they wrote it.
+    #[must_use]
+    pub fn own_template(&self, version: Version, shown: impl FnOnce() -> String) -> &MessageTemplate {
+        self.others()[3 + column(version)].get_or_init(|| self.encode(&shown(), version))
     }
 
     /// Whether it must travel as a binary WebSocket message: its content type says that it is no text, as Spring decides
@@ -105,6 +102,14 @@ impl Message {
     }
 }
 
+const fn column(version: Version) -> usize {
+    match version {
+        Version::V1_0 => 0,
+        Version::V1_1 => 1,
+        Version::V1_2 => 2,
+    }
+}
+
 /// Without header values and body: those are the users' own and belong in no log.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,7 +136,11 @@ mod tests {
 
     fn head(message: &Message, version: Version, own: Option<&str>) -> String {
         let mut out = Vec::new();
-        message.template(version, own).write_head(&Delivery::to("s"), &mut out);
+        let template = match own {
+            Some(own) => message.own_template(version, || own.to_owned()),
+            None => message.template(version),
+        };
+        template.write_head(&Delivery::to("s"), &mut out);
         String::from_utf8(out).unwrap()
     }
 

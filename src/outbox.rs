@@ -105,6 +105,8 @@ struct State {
     queued_bytes: usize,
     dropped: u64,
     close: Option<CloseReason>,
+    /// The task has been told to end.
+    closing: bool,
     rang: bool,
     /// The task sleeps and wants to be woken.
     parked: bool,
@@ -129,7 +131,7 @@ impl Outbox {
     pub fn offer(&self, delivery: Delivery, limit: usize) -> Result<u64, Full> {
         let cost = cost(&delivery.message);
         let mut state = self.state.lock();
-        if state.shut || state.close.is_some() {
+        if state.shut || state.closing || state.close.is_some() {
             return Ok(0);
         }
         let mut dropped = 0;
@@ -159,7 +161,7 @@ impl Outbox {
     pub fn offer_own(&self, message: Arc<Message>, rest: ByteString, limit: usize) -> Result<(), Full> {
         let cost = cost(&message);
         let mut state = self.state.lock();
-        if state.shut || state.close.is_some() {
+        if state.shut || state.closing || state.close.is_some() {
             return Ok(());
         }
         if state.queued_bytes + cost > limit && state.queued_bytes > 0 {
@@ -183,41 +185,56 @@ impl Outbox {
     /// Tells the session to end; the first reason counts.
     pub fn close(&self, reason: CloseReason) {
         let mut state = self.state.lock();
-        state.close.get_or_insert(reason);
-        state.wake();
+        if !state.closing {
+            state.close.get_or_insert(reason);
+            state.wake();
+        }
     }
 
-    /// Takes everything that waits, or parks the task until something does. `entries` must be empty; its memory is
-    /// given to the queue.
-    pub fn take(&self, taken: &mut Taken, waker: &Waker) {
+    /// Whether something waits.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        !self.state.lock().entries.is_empty()
+    }
+
+    /// Wakes the session to look again at something outside the outbox.
+    pub fn nudge(&self) {
+        self.state.lock().wake();
+    }
+
+    /// Takes everything that waits. Entries taken before stay in front.
+    pub fn take(&self, taken: &mut Taken) {
         let mut state = self.state.lock();
+        state.parked = false;
         taken.rang |= std::mem::take(&mut state.rang);
-        if taken.close.is_none() {
-            taken.close.clone_from(&state.close);
+        if let Some(reason) = state.close.take() {
+            taken.close.get_or_insert(reason);
+            state.closing = true;
         }
-        if state.entries.is_empty() {
-            if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                state.waker = Some(waker.clone());
-            }
-            state.parked = true;
-        } else {
+        if taken.entries.is_empty() {
             std::mem::swap(&mut state.entries, &mut taken.entries);
-            state.queued_bytes = 0;
-            state.parked = false;
+        } else {
+            taken.entries.append(&mut state.entries);
         }
+        state.queued_bytes = 0;
     }
 
-    /// Like [`Outbox::take`] for a session that cannot write now: only flags, entries stay where they are counted.
-    pub fn park(&self, taken: &mut Taken, waker: &Waker) {
+    /// Parks the task until something waits. Returns whether nothing does already.
+    pub fn park(&self, waker: &Waker) -> bool {
         let mut state = self.state.lock();
-        taken.rang |= std::mem::take(&mut state.rang);
-        if taken.close.is_none() {
-            taken.close.clone_from(&state.close);
+        state.entries.is_empty() && state.park(waker)
+    }
+
+    /// Like [`Outbox::park`] for a task that cannot write now: only flags wake it. Entries that it took and could not
+    /// write go back to the front, where they are counted again.
+    pub fn park_blocked(&self, unwritten: &mut VecDeque<Entry>, waker: &Waker) -> bool {
+        let mut state = self.state.lock();
+        if !unwritten.is_empty() {
+            state.queued_bytes += unwritten.iter().map(Entry::cost).sum::<usize>();
+            unwritten.append(&mut state.entries);
+            std::mem::swap(&mut state.entries, unwritten);
         }
-        if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            state.waker = Some(waker.clone());
-        }
-        state.parked = true;
+        state.park(waker)
     }
 
     /// Ends the queue and returns what was never written.
@@ -238,6 +255,17 @@ impl Outbox {
 }
 
 impl State {
+    fn park(&mut self, waker: &Waker) -> bool {
+        if self.rang || self.close.is_some() {
+            return false;
+        }
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+        self.parked = true;
+        true
+    }
+
     fn wake(&mut self) {
         if std::mem::take(&mut self.parked)
             && let Some(waker) = &self.waker
@@ -296,6 +324,16 @@ impl Alarm for Outbox {
     }
 }
 
+impl Entry {
+    fn cost(&self) -> usize {
+        match self {
+            Self::Message(delivery) => cost(&delivery.message),
+            Self::Own { message, .. } => cost(message),
+            Self::Done(_) | Self::Failed(_) => 0,
+        }
+    }
+}
+
 /// What a message counts for: its body, and a flat sum for head and bookkeeping.
 fn cost(message: &Message) -> usize {
     message.body.len() + 256
@@ -315,7 +353,7 @@ mod tests {
 
     fn names(outbox: &Outbox) -> (Vec<String>, Option<CloseReason>) {
         let mut taken = Taken::default();
-        outbox.take(&mut taken, Waker::noop());
+        outbox.take(&mut taken);
         let names = taken.entries.iter().map(|entry| match entry {
             Entry::Message(delivery) => delivery.message.id.to_string(),
             other => format!("{other:?}"),

@@ -1,1 +1,220 @@
-//! To be written: broker.
+//! The broker: the verbs that a session may call, and nothing that knows what carries it.
+//!
+//! ```text
+//! session --subscribe--> exact: Topics   pattern: Patterns   kept: the mailbox
+//! session --send--> classify --> broker destination ----------+
+//!                            --> user destination -> its name -+--> deliver --> outboxes
+//!                            --> application: routes -> sends -+
+//! ```
+//!
+//! Every verb returns at once. What takes longer (a store) ends through the [`Handover`] of its frame. User
+//! destinations are exact destinations under one canonical name, `/user/{id}/{rest}`, whichever form a client wrote.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytestring::ByteString;
+use parking_lot::Mutex;
+
+use self::patterns::Patterns;
+use self::policy::Policies;
+use self::topics::Topics;
+use crate::config::{self, DestinationPolicy};
+use crate::destination::Destinations;
+use crate::ids::{MessageIds, NodeId, SessionId};
+use crate::outbox::Outbox;
+use crate::timers::Alarm;
+
+mod deliver;
+mod handover;
+mod patterns;
+pub mod policy;
+mod send;
+mod subscribe;
+mod topics;
+
+pub use handover::{Handover, Pending};
+pub use subscribe::Placement;
+
+/// What the broker needs to know from configuration.
+#[derive(Debug)]
+pub struct BrokerConfig {
+    /// Which destinations belong to whom.
+    pub destinations: Destinations,
+    /// Policies by destination.
+    pub policies: Vec<DestinationPolicy>,
+    /// Bound of an outbox in octets, and what happens at it.
+    pub outbox: config::Outbox,
+}
+
+/// Everything a node knows about who wants what.
+#[derive(Debug)]
+pub struct Broker {
+    node: NodeId,
+    destinations: Destinations,
+    policies: Policies,
+    outbox_limit: usize,
+    topics: Topics,
+    patterns: Patterns,
+    sessions: Sessions,
+    ids: MessageIds,
+}
+
+impl Broker {
+    /// A broker without sessions.
+    ///
+    /// # Errors
+    ///
+    /// When a policy's pattern is none.
+    pub fn new(node: NodeId, config: &BrokerConfig) -> Result<Self, String> {
+        Ok(Self {
+            destinations: config.destinations.clone(),
+            policies: Policies::new(&config.policies, config.outbox.overflow)?,
+            outbox_limit: config.outbox.send_buffer_size_limit,
+            topics: Topics::new(),
+            patterns: Patterns::default(),
+            sessions: Sessions::default(),
+            ids: MessageIds::new(&node),
+            node,
+        })
+    }
+
+    /// The node this broker serves.
+    #[must_use]
+    pub const fn node(&self) -> &NodeId {
+        &self.node
+    }
+
+    /// Which destinations belong to whom.
+    #[must_use]
+    pub const fn destinations(&self) -> &Destinations {
+        &self.destinations
+    }
+
+    /// Makes a connected session known, so that it can be addressed and asked to leave.
+    pub fn open(&self, session: &Arc<SessionHandle>) {
+        self.sessions.shard(&session.id).lock().insert(session.id.clone(), Arc::clone(session));
+    }
+
+    /// Forgets a session. Its subscriptions must have been given back before.
+    pub fn close(&self, session: &SessionHandle) {
+        let mut shard = self.sessions.shard(&session.id).lock();
+        shard.remove(&session.id);
+        if shard.is_empty() {
+            shard.shrink_to_fit();
+        }
+    }
+
+    /// The sessions known now.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Arc<SessionHandle>> {
+        self.sessions.shards.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// Destinations with subscribers.
+    #[must_use]
+    pub fn destinations_in_use(&self) -> usize {
+        self.topics.len() + self.patterns.len()
+    }
+}
+
+type SessionShard = Mutex<HashMap<SessionId, Arc<SessionHandle>>>;
+
+/// Sessions by id.
+#[derive(Debug)]
+struct Sessions {
+    shards: Box<[SessionShard]>,
+    hasher: RandomState,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { shards: (0..64).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+    }
+}
+
+impl Sessions {
+    fn shard(&self, id: &SessionId) -> &SessionShard {
+        &self.shards[(self.hasher.hash_one(id) as usize) % self.shards.len()]
+    }
+}
+
+/// One session as the broker and its neighbours see it.
+#[derive(Debug)]
+pub struct SessionHandle {
+    /// Its name.
+    pub id: SessionId,
+    /// Its queue.
+    pub outbox: Outbox,
+    user: OnceLock<Identity>,
+    in_progress: AtomicU32,
+}
+
+/// Who a session belongs to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Identity {
+    /// The user's name; none for an anonymous session.
+    pub name: Option<ByteString>,
+    /// What else is known of the user, for routes: a JSON object.
+    pub claims: Option<Arc<serde_json::Value>>,
+}
+
+impl SessionHandle {
+    /// A new session on this node.
+    #[must_use]
+    pub fn new(node: &NodeId) -> Arc<Self> {
+        Arc::new(Self {
+            id: SessionId::random(node),
+            outbox: Outbox::default(),
+            user: OnceLock::new(),
+            in_progress: AtomicU32::new(0),
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Arc<Self> {
+        Self::new(&NodeId::random())
+    }
+
+    /// Sets who it belongs to, once.
+    pub fn identify(&self, identity: Identity) {
+        // CONNECT is accepted once per session; a second call changes nothing.
+        let _first = self.user.set(identity);
+    }
+
+    /// The user's name.
+    #[must_use]
+    pub fn user(&self) -> Option<&ByteString> {
+        self.user.get()?.name.as_ref()
+    }
+
+    /// What else is known of the user.
+    #[must_use]
+    pub fn claims(&self) -> Option<&serde_json::Value> {
+        self.user.get()?.claims.as_deref()
+    }
+
+    /// Frames of this session that wait for a store.
+    #[must_use]
+    pub fn in_progress(&self) -> u32 {
+        self.in_progress.load(Ordering::Acquire)
+    }
+
+    fn begin(&self) {
+        self.in_progress.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn done(&self) {
+        self.in_progress.fetch_sub(1, Ordering::AcqRel);
+        // Whoever waits for the last one (DISCONNECT, a session that reads no further) looks again.
+        self.outbox.nudge();
+    }
+}
+
+impl Alarm for SessionHandle {
+    fn ring(&self) {
+        self.outbox.ring();
+    }
+}

@@ -1,2 +1,71 @@
-//! Sessions: the seam to transports, and the loop that drives one STOMP connection.
+//! Sessions: the seam to transports, and the task that drives one STOMP connection.
+//!
+//! One task owns the link, the decoder, the protocol state and the consuming end of the outbox; nobody else writes to
+//! the socket. It is one hand-written future without channels, so an idle connection costs its fields and no more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stampede_protocol::Limits;
+use stampede_protocol::stomp::session::SessionConfig;
+
+use crate::broker::{Broker, SessionHandle};
+use crate::timers::Wheel;
+
+mod drive;
+pub mod identify;
 pub mod link;
+mod slots;
+mod write;
+
+use identify::Authenticator;
+use link::{Application, Handshake, Link};
+
+/// STOMP behind one endpoint: what its sessions share.
+#[derive(Debug, Clone)]
+pub struct Stomp {
+    context: Arc<Context>,
+}
+
+/// What the sessions of one endpoint share.
+#[derive(Debug)]
+pub struct Context {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// The node's timers.
+    pub wheel: Arc<Wheel<SessionHandle>>,
+    /// Who clients are.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Protocol behaviour and limits.
+    pub session: SessionConfig,
+    /// Frame limits before and after CONNECTED.
+    pub limits: (Limits, Limits),
+    /// How long CONNECT may take.
+    pub time_to_connect: Duration,
+    /// How long the peer may take nothing while something waits.
+    pub send_time_limit: Duration,
+    /// Octets that may wait for a session; named in the ERROR to a slow reader.
+    pub send_buffer_size_limit: usize,
+    /// Silent heart-beat periods after which a client counts as dead.
+    pub heart_beat_tolerance: u32,
+    /// Frames that may wait for a store before the session reads no further.
+    pub frames_in_progress: usize,
+}
+
+impl Stomp {
+    /// The application of an endpoint.
+    #[must_use]
+    pub fn new(context: Context) -> Self {
+        Self { context: Arc::new(context) }
+    }
+}
+
+impl Application for Stomp {
+    fn serve<L: Link>(&self, link: L, handshake: Handshake) -> impl Future<Output = ()> + Send + 'static {
+        drive::Drive::new(Arc::clone(&self.context), link, handshake)
+    }
+
+    fn subprotocols(&self) -> &'static [&'static str] {
+        &["v12.stomp", "v11.stomp", "v10.stomp"]
+    }
+}

@@ -1,1 +1,93 @@
-//! To be written: telemetry.
+//! What the node tells about itself: metrics here, logs through `tracing`.
+
+use std::sync::LazyLock;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+pub mod names;
+
+/// A label whose values are words of this program.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Label {
+    /// The word.
+    pub reason: &'static str,
+}
+
+/// All metrics of the process.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// [`names::SESSIONS_OPEN`]
+    pub sessions_open: Family<Label, Gauge>,
+    /// [`names::SESSIONS_CLOSED`]
+    pub sessions_closed: Family<Label, Counter>,
+    /// [`names::FRAMES_RECEIVED`]
+    pub frames_received: Counter,
+    /// [`names::FRAMES_DROPPED`]
+    pub frames_dropped: Family<Label, Counter>,
+    /// [`names::MESSAGES_PUBLISHED`]
+    pub messages_published: Counter,
+    /// [`names::MESSAGES_DELIVERED`]
+    pub messages_delivered: Counter,
+    /// [`names::MESSAGES_DROPPED`]
+    pub messages_dropped: Family<Label, Counter>,
+    /// [`names::SUBSCRIPTIONS_OPEN`]
+    pub subscriptions_open: Gauge,
+    /// [`names::CONNECTIONS_REFUSED`]
+    pub connections_refused: Family<Label, Counter>,
+    /// [`names::CONNECTIONS_OPEN`]
+    pub connections_open: Gauge,
+}
+
+/// The metrics of the process.
+#[must_use]
+pub fn metrics() -> &'static Metrics {
+    static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::default);
+    &METRICS
+}
+
+/// Counts one more of `reason`.
+pub fn count(family: &Family<Label, Counter>, reason: &'static str) {
+    family.get_or_create(&Label { reason }).inc();
+}
+
+impl Metrics {
+    /// A registry that exports them; the names get their `_total` from the exporter.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        let mut registry = Registry::default();
+        registry.register(names::SESSIONS_OPEN, "Sessions open now, by transport", self.sessions_open.clone());
+        registry.register(names::SESSIONS_CLOSED, "Sessions ended, by reason", self.sessions_closed.clone());
+        registry.register(names::FRAMES_RECEIVED, "STOMP frames received", self.frames_received.clone());
+        registry.register(names::FRAMES_DROPPED, "Frames without effect, by reason", self.frames_dropped.clone());
+        registry.register(names::MESSAGES_PUBLISHED, "Messages taken for delivery", self.messages_published.clone());
+        registry.register(names::MESSAGES_DELIVERED, "Messages put into outboxes", self.messages_delivered.clone());
+        registry.register(names::MESSAGES_DROPPED, "Messages sent to nobody, by reason", self.messages_dropped.clone());
+        registry.register(names::SUBSCRIPTIONS_OPEN, "Subscriptions open now", self.subscriptions_open.clone());
+        registry.register(
+            names::CONNECTIONS_REFUSED,
+            "Connections refused, by reason",
+            self.connections_refused.clone(),
+        );
+        registry.register(names::CONNECTIONS_OPEN, "Connections open now", self.connections_open.clone());
+        registry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_export_has_names_and_labels() {
+        let metrics = Metrics::default();
+        count(&metrics.sessions_closed, "lost");
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &metrics.registry()).unwrap();
+        assert!(text.contains("stampede_sessions_closed_total{reason=\"lost\"} 1"), "{text}");
+        assert!(text.contains("stampede_subscriptions_open 0"), "{text}");
+    }
+}

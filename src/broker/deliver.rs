@@ -1,0 +1,53 @@
+//! One message to many outboxes.
+
+use std::sync::Arc;
+
+use super::topics::Subscriber;
+use super::{Broker, SessionHandle};
+use crate::message::Message;
+use crate::outbox::{Delivery, Overflow};
+use crate::telemetry::{count, metrics};
+
+impl Broker {
+    /// Puts a message into the outbox of everyone who wants it; never waits. With `only_own_of`, subscriptions of the
+    /// form `/user/queue/…` count only if they are that session's.
+    pub(super) fn deliver(&self, message: Arc<Message>, only_own_of: Option<&Arc<SessionHandle>>) {
+        let topic = self.topics.find(&message.destination);
+        let policy = match &topic {
+            Some(topic) => topic.policy,
+            None => self.policies.of(&message.destination),
+        };
+        let mut delivered = 0;
+        let mut offer = |subscriber: &Subscriber| {
+            if subscriber.own && only_own_of.is_some_and(|session| !Arc::ptr_eq(session, &subscriber.session)) {
+                return;
+            }
+            delivered += self.offer(subscriber, &message, policy.overflow);
+        };
+        if let Some(topic) = &topic {
+            topic.for_each(&mut offer);
+        }
+        self.patterns.for_each_match(&message.destination, &mut offer);
+        metrics().messages_published.inc();
+        metrics().messages_delivered.inc_by(delivered);
+    }
+
+    /// Puts a message into one outbox; says whether it is there.
+    fn offer(&self, subscriber: &Subscriber, message: &Arc<Message>, overflow: Overflow) -> u64 {
+        let delivery = Delivery { message: Arc::clone(message), to: subscriber.to, kept: None, overflow };
+        match subscriber.session.outbox.offer(delivery, self.outbox_limit) {
+            Ok(0) => 1,
+            Ok(dropped) => {
+                metrics()
+                    .messages_dropped
+                    .get_or_create(&crate::telemetry::Label { reason: "overflow" })
+                    .inc_by(dropped);
+                1
+            }
+            Err(_) => {
+                count(&metrics().messages_dropped, "slow-consumer");
+                0
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! SEND: where a message goes, and what of its headers goes with it.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use stampede_protocol::stomp::session::Send;
+use stampede_protocol::stomp::{Fault, FaultKind, Headers};
+
+use super::{Broker, Handover, SessionHandle};
+use crate::destination::{Kind, encode_segment};
+use crate::message::Message;
+use crate::telemetry::{count, metrics};
+
+/// Headers of a SEND that no subscriber gets to see: secrets, what only the server may say, and what concerns the
+/// sender's own conversation (`spring-parity.md` 13.4).
+const PRIVATE_HEADERS: [&str; 14] = [
+    "Authorization",
+    "authorization",
+    "login",
+    "passcode",
+    "receipt",
+    "transaction",
+    "simpOrigDestination",
+    "user-name",
+    "message-id",
+    "subscription",
+    "ack",
+    "redelivered",
+    "content-length",
+    "heart-beat",
+];
+
+impl Broker {
+    /// Carries out a SEND of a client; its answer comes through the session's outbox.
+    pub fn send(&self, session: &Arc<SessionHandle>, send: Send, strict: bool) {
+        let Send { destination, mut headers, body, receipt } = send;
+        let asked = receipt.is_some();
+        let mut handover = Handover::new(Arc::clone(session), receipt);
+        headers.remove_all(&PRIVATE_HEADERS);
+        match self.destinations.send_target(&destination) {
+            Kind::Broker => self.deliver(self.message(destination, headers, body), None),
+            Kind::UserExplicit { addressee, rest } if *addressee == *session.id.as_str() => {
+                let name = self.destinations.user_destination(&addressee, rest);
+                let message = self.message(name.into(), headers, body);
+                // A session that cannot take its own message has been told to end; there is nobody else to tell.
+                let _told = session.outbox.offer_own(message, format!("/{rest}").into(), self.outbox_limit);
+            }
+            Kind::UserExplicit { addressee, rest } => {
+                // Spring answers a user's message to himself in the sending session alone (`spring-parity.md` P60).
+                let own = session.user().is_some_and(|user| **user == *addressee).then_some(session);
+                let name = match encode_segment(&addressee) {
+                    // As the client wrote it: the usual case needs no new text.
+                    encoded if destination[self.destinations.user_prefix().len()..].starts_with(&*encoded) => {
+                        destination
+                    }
+                    _ => self.destinations.user_destination(&addressee, rest).into(),
+                };
+                self.deliver(self.message(name, headers, body), own);
+            }
+            Kind::Application(_) | Kind::UserOwn(_) | Kind::Unknown => {
+                count(&metrics().messages_dropped, "no-such-destination");
+                // Spring drops it in silence; who asked for a receipt is told the truth.
+                if asked || strict {
+                    handover.fail(nowhere(&destination));
+                }
+            }
+        }
+    }
+
+    /// Whether a SEND could be carried out, for transactions.
+    ///
+    /// # Errors
+    ///
+    /// What [`Broker::send`] would fail with.
+    pub fn check(&self, _session: &SessionHandle, send: &Send, strict: bool) -> Result<(), Fault> {
+        match self.destinations.send_target(&send.destination) {
+            Kind::Broker | Kind::UserExplicit { .. } => Ok(()),
+            Kind::Application(_) | Kind::UserOwn(_) | Kind::Unknown if strict || send.receipt.is_some() => {
+                Err(nowhere(&send.destination))
+            }
+            Kind::Application(_) | Kind::UserOwn(_) | Kind::Unknown => Ok(()),
+        }
+    }
+
+    pub(super) fn message(&self, destination: ByteString, headers: Headers, body: Bytes) -> Arc<Message> {
+        Arc::new(Message::new(self.ids.next(), destination, headers, body, unix_millis()))
+    }
+}
+
+fn nowhere(destination: &str) -> Fault {
+    Fault::new(FaultKind::Failed, format!("SEND to {destination:?}: no such destination is configured"))
+}
+
+/// Unix time in milliseconds.
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

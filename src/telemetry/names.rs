@@ -1,0 +1,22 @@
+//! Every metric by name. Labels come from this program's own enums, never from users or destinations.
+
+/// Sessions open now, by transport.
+pub const SESSIONS_OPEN: &str = "stampede_sessions_open";
+/// Sessions ended, by reason.
+pub const SESSIONS_CLOSED: &str = "stampede_sessions_closed";
+/// Frames received, by command.
+pub const FRAMES_RECEIVED: &str = "stampede_frames_received";
+/// Frames without effect, by reason.
+pub const FRAMES_DROPPED: &str = "stampede_frames_dropped";
+/// Messages taken for delivery.
+pub const MESSAGES_PUBLISHED: &str = "stampede_messages_published";
+/// Messages put into outboxes.
+pub const MESSAGES_DELIVERED: &str = "stampede_messages_delivered";
+/// Messages sent to nobody, by reason.
+pub const MESSAGES_DROPPED: &str = "stampede_messages_dropped";
+/// Subscriptions open now.
+pub const SUBSCRIPTIONS_OPEN: &str = "stampede_subscriptions_open";
+/// Connections refused, by reason.
+pub const CONNECTIONS_REFUSED: &str = "stampede_connections_refused";
+/// Connections open now, of all kinds.
+pub const CONNECTIONS_OPEN: &str = "stampede_connections_open";

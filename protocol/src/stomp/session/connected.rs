@@ -70,10 +70,7 @@ impl<T> Connected<T> {
         if subscription.ack == AckMode::Auto {
             return None;
         }
-        let handle = (version < Version::V1_2).then(|| match subscription.copy {
-            0 => ByteString::from(message_id),
-            copy => ByteString::from(format!("{message_id}-{copy}")),
-        });
+        let handle = (version < Version::V1_2).then(|| ByteString::from(message_id));
         Some(self.rare().ledger.record(slot, handle, token))
     }
 

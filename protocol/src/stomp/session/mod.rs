@@ -188,9 +188,8 @@ impl<T> Session<T> {
     /// Records that a message goes to a subscription. `None`: nothing will settle it, because the subscription is
     /// `auto` (a message counts as consumed when it is sent, clause A01) or not live; the token is not kept.
     ///
-    /// In 1.2 the text of the id is the `ack` header of MESSAGE. 1.0 and 1.1 acknowledge by `message-id`: `message_id` is
-    /// the id of the message itself, to which the subscription's `copy` is added here as
-    /// [`MessageTemplate`](super::MessageTemplate) adds it on the wire.
+    /// In 1.2 the text of the id is the `ack` header of MESSAGE. 1.0 and 1.1 acknowledge by `message_id`: the
+    /// `message-id` of MESSAGE as the client sees it, with the subscription's `copy` behind it.
     pub fn delivered(&mut self, slot: u32, message_id: &str, token: T) -> Option<AckId> {
         match &mut self.state {
             State::Connected(connected) => connected.delivered(self.version, slot, message_id, token),

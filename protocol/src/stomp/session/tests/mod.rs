@@ -133,9 +133,7 @@ impl Case {
             "deliver" => {
                 let (slot, message) = rest.split_once(' ').expect("a slot and a message");
                 let slot = slot.parse().expect("a slot");
-                let copy = self.session.subscription(slot).map_or(0, |subscription| subscription.copy);
-                let token = if copy == 0 { message.to_owned() } else { format!("{message}-{copy}") };
-                self.session.delivered(slot, message, token).map_or("none".to_owned(), |id| id.to_string())
+                self.session.delivered(slot, message, message.to_owned()).map_or("none".to_owned(), |id| id.to_string())
             }
             "show" => match self.session.subscription(rest.parse().expect("a slot")) {
                 Some(Subscription { id, escaped_id, destination, copy, .. }) => {

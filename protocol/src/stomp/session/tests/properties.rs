@@ -175,9 +175,8 @@ impl Driven {
     fn deliver(&mut self, pick: usize, message: u8) {
         let Some(slot) = self.live(pick) else { return };
         let Some(Subscription { id, copy, .. }) = self.session.subscription(slot).cloned() else { return };
-        let base = format!("m{message}");
-        if let Some(ack) = self.session.delivered(slot, &base, self.next_token) {
-            let message_id = if copy == 0 { base } else { format!("{base}-{copy}") };
+        let message_id = if copy == 0 { format!("m{message}") } else { format!("m{message}-{copy}") };
+        if let Some(ack) = self.session.delivered(slot, &message_id, self.next_token) {
             self.given.push((ack, message_id, id.unwrap_or_default().to_string()));
             self.kept.insert(self.next_token);
         }

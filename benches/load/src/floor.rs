@@ -107,7 +107,7 @@ impl Floor {
                     LISTENER => self.accept()?,
                     Token(id) => {
                         if event.is_readable() {
-                            self.read(id, &mut buf);
+                            self.read(id, event.is_read_closed(), &mut buf);
                         }
                         if event.is_writable() {
                             self.flush(id);
@@ -145,8 +145,9 @@ impl Floor {
         Ok(())
     }
 
-    /// Reads until the socket is empty: the events are edge-triggered.
-    fn read(&mut self, id: usize, buf: &mut [u8]) {
+    /// Reads until the socket is empty: the events are edge-triggered. A read that fills less than the buffer shows that
+    /// it is, unless its `end` has come too (epoll(7)).
+    fn read(&mut self, id: usize, end: bool, buf: &mut [u8]) {
         while let Some(conn) = self.conns.get_mut(id) {
             let kept = conn.partial.len();
             if kept == buf.len() {
@@ -170,7 +171,7 @@ impl Floor {
                     conn.partial.extend_from_slice(&buf[used..filled]);
                 }
             }
-            if filled < buf.len() {
+            if filled < buf.len() && !end {
                 return;
             }
         }

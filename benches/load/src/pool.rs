@@ -1,7 +1,7 @@
 //! Many clients on one thread: sockets, readiness, and nothing of what a scenario means.
 //!
-//! Sockets are registered once, edge-triggered; a read that fills less than the buffer has emptied the socket
-//! (epoll(7)), so a turn costs one `read` per readable socket.
+//! Sockets are registered once, edge-triggered; a read that fills less than the buffer has emptied the socket unless its
+//! end has come too (epoll(7)), so a turn costs one `read` per readable socket.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -170,7 +170,7 @@ impl Pool {
             let Some(conn) = self.conns.get_mut(id) else { continue };
             let heard = if event.is_readable() || event.is_read_closed() || event.is_error() {
                 let now = Instant::now();
-                conn.read(&mut self.buf, |event| on(id, now, Notice::Event(event)))
+                conn.read(&mut self.buf, event.is_read_closed(), |event| on(id, now, Notice::Event(event)))
             } else {
                 Ok(())
             };
@@ -189,14 +189,15 @@ impl Pool {
     /// Why it ended, if it did.
     pub fn catch_up(&mut self, id: Id, mut on: impl FnMut(Event<'_>)) -> Result<(), String> {
         match self.conns.get_mut(id) {
-            Some(conn) => conn.read(&mut self.buf, &mut on),
+            Some(conn) => conn.read(&mut self.buf, true, &mut on),
             None => Err("closed".to_owned()),
         }
     }
 }
 
 impl Conn {
-    fn read(&mut self, buf: &mut Vec<u8>, mut on: impl FnMut(Event<'_>)) -> Result<(), String> {
+    /// Reads what is there; where the `end` has been announced, up to it.
+    fn read(&mut self, buf: &mut Vec<u8>, end: bool, mut on: impl FnMut(Event<'_>)) -> Result<(), String> {
         if self.deaf {
             return Ok(());
         }
@@ -217,7 +218,7 @@ impl Conn {
             let used = client::take(&mut self.phase, &self.script, filled, &mut self.out, &mut on)?;
             self.partial.clear();
             self.partial.extend_from_slice(&filled[used..]);
-            if filled.len() < buf.len() {
+            if filled.len() < buf.len() && !end {
                 return Ok(());
             }
         }

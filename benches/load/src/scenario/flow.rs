@@ -292,3 +292,66 @@ impl Group {
 
 /// One message in so many is checked in full.
 const CHECK_EVERY: u64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(publishers: usize) -> Shape {
+        Shape {
+            groups: 1,
+            subscribers: 2,
+            publishers,
+            in_flight: 4,
+            body: 32,
+            rate: None,
+            destination: "/topic/{}".to_owned(),
+        }
+    }
+
+    /// A group with four messages in flight.
+    fn group(shape: &Shape) -> Group {
+        let mut group = Group::new("/topic/0".to_owned(), shape);
+        (0..4).for_each(|number| group.note_sent(number, Instant::now()));
+        group.sent = 4;
+        group
+    }
+
+    fn message(number: u64) -> Vec<u8> {
+        let filler = "x".repeat(16);
+        format!("MESSAGE\nsubscription:0\nmessage-id:1\ndestination:/topic/0\n\n{number:016}{filler}\0").into_bytes()
+    }
+
+    fn receive(group: &mut Group, shape: &Shape, nth: usize, number: u64) -> Result<(), String> {
+        group.receive(nth, &message(number), Instant::now(), shape, &mut Times::new())
+    }
+
+    #[test]
+    fn a_message_is_done_when_all_have_it() {
+        let shape = shape(1);
+        let mut group = group(&shape);
+        for number in 0..3 {
+            assert_eq!(receive(&mut group, &shape, 0, number), Ok(()));
+        }
+        assert_eq!(group.done, 0);
+        assert_eq!(receive(&mut group, &shape, 1, 0), Ok(()));
+        assert_eq!(group.done, 1);
+    }
+
+    #[test]
+    fn one_message_too_many_is_seen() {
+        let shape = shape(1);
+        let mut group = group(&shape);
+        (0..4).for_each(|number| receive(&mut group, &shape, 0, number).unwrap());
+        assert_eq!(receive(&mut group, &shape, 0, 3), Err("more than the 4 messages sent".to_owned()));
+    }
+
+    #[test]
+    fn a_message_out_of_its_place_is_seen() {
+        let one = shape(1);
+        assert!(receive(&mut group(&one), &one, 0, 1).unwrap_err().contains("message 1 in place of 0"));
+        let two = shape(2);
+        assert_eq!(receive(&mut group(&two), &two, 0, 1), Ok(()), "two publishers may overtake each other");
+        assert!(receive(&mut group(&two), &two, 0, 5).is_err());
+    }
+}

@@ -150,13 +150,13 @@ pub trait KeepStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// When the store has failed.
+    /// When something could not be written since the last call.
     fn flush(&self) -> Result<(), StoreError>;
 
     /// Makes all durable and lets go of the store; whatever is appended afterwards is refused. Blocks.
     ///
     /// # Errors
     ///
-    /// When the store has failed.
+    /// When something could not be written since the last flush.
     fn close(&self) -> Result<(), StoreError>;
 }

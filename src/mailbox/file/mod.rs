@@ -55,8 +55,8 @@ struct Inbox {
     /// How many operations were taken since the start, and how many of them the writer has finished with.
     taken: u64,
     finished: u64,
-    /// The last group that could not be written ended with this operation.
-    failed: Option<(u64, StoreError)>,
+    /// Why something could not be written since the last flush.
+    failed: Option<StoreError>,
     closed: bool,
 }
 
@@ -128,14 +128,11 @@ impl KeepStore for FileStore {
 
     fn flush(&self) -> Result<(), StoreError> {
         let mut inbox = self.shared.inbox.lock();
-        let (finished, taken) = (inbox.finished, inbox.taken);
+        let taken = inbox.taken;
         while inbox.finished < taken {
             self.shared.progress.wait(&mut inbox);
         }
-        match &inbox.failed {
-            Some((at, error)) if *at > finished => Err(error.clone()),
-            _ => Ok(()),
-        }
+        inbox.failed.take().map_or(Ok(()), Err)
     }
 
     fn close(&self) -> Result<(), StoreError> {

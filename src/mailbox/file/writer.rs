@@ -44,7 +44,7 @@ pub(super) fn run(shared: &Shared) {
         inbox.finished += ops;
         if let Err(error) = result {
             tracing::warn!(error = &error as &dyn std::error::Error, "kept messages could not be written");
-            inbox.failed = Some((inbox.finished, error));
+            inbox.failed = Some(error);
         }
         shared.progress.notify_all();
     }
@@ -148,7 +148,7 @@ impl Drop for Ended<'_> {
         let mut inbox = self.0.inbox.lock();
         inbox.closed = true;
         if inbox.finished < inbox.taken {
-            inbox.failed = Some((inbox.taken, StoreError::Closed));
+            inbox.failed = Some(StoreError::Closed);
         }
         inbox.finished = inbox.taken;
         let unwritten = mem::take(&mut inbox.ops);

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod contract;
+pub mod directory;
 pub mod file;
 pub mod memory;
 pub mod queue;

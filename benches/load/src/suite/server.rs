@@ -50,7 +50,8 @@ impl Server {
         let lines = guard.stdout.take().map(lines_of);
         let mut server = Self { guard, lifeline, pid: 0, url: String::new(), home };
         let Some(lines) = lines else { return Err(Error::Server("has no output".to_owned())) };
-        while server.url.is_empty() {
+        // The guard and the server write to the same pipe, in any order.
+        while server.url.is_empty() || server.pid == 0 {
             match lines.recv_timeout(PATIENCE) {
                 Ok(line) => server.hear(&line, path),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {

@@ -13,6 +13,7 @@ use crate::outbox::Overflow;
 
 pub mod load;
 pub mod mailbox;
+pub mod sockjs;
 pub mod units;
 
 /// The documented configuration file: every key at its default.

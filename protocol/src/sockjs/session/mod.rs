@@ -346,6 +346,12 @@ impl Session {
         self.queue.messages() == 0 && self.receiver.as_ref().is_none_or(|receiver| receiver.chunks.is_empty())
     }
 
+    /// Whether the attached receiver has something to take.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.receiver.as_ref().is_some_and(|receiver| receiver.ending || !receiver.chunks.is_empty())
+    }
+
     /// Whether a closed session has told its receiver so, or never will.
     #[must_use]
     pub fn has_said_farewell(&self) -> bool {

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Barrier, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -174,55 +174,57 @@ fn nothing_is_lost_or_doubled_between_threads() {
     const EACH: usize = 2000;
     let kept = in_memory(Mailbox::default());
     let name = |n: usize| format!("/queue/{}", n % 5);
-    let settled = AtomicUsize::new(0);
-    let start = Barrier::new(2 * SENDERS);
-    let bodies = thread::scope(|scope| {
+    let sending = AtomicUsize::new(SENDERS);
+    let mut bodies = thread::scope(|scope| {
+        let (kept, sending) = (&kept, &sending);
         let workers: Vec<_> = (0..SENDERS)
             .map(|worker| {
-                let (kept, settled, start) = (&kept, &settled, &start);
                 scope.spawn(move || {
-                    start.wait();
-                    let mut bodies = Vec::new();
-                    for round in worker.. {
-                        if settled.load(Ordering::SeqCst) == SENDERS * EACH {
-                            break;
-                        }
-                        let (name, me, mut got) = (name(round), round as u32 * 8 + worker as u32, Vec::new());
-                        // What other threads send while this one is subscribed is handed over by them; it is not
-                        // settled here, so it goes to the next worker.
-                        kept.subscribe(&name, WORK, me, 0, &mut |effect| {
-                            if let Effect::Deliver { to, seq, message, .. } = effect {
-                                assert_eq!(to, me);
-                                got.push((seq, message));
-                            }
-                        })
-                        .unwrap();
-                        assert!(got.is_sorted_by_key(|(seq, _)| *seq));
-                        let seqs: Vec<_> = got.iter().map(|(seq, _)| *seq).collect();
-                        kept.settle(&name, me, &seqs, &mut |effect| {
-                            settled.fetch_add(usize::from(matches!(effect, Effect::Removed { .. })), Ordering::SeqCst);
-                        });
-                        bodies.extend(got.into_iter().map(|(_, message)| message.body.clone()));
-                        kept.unsubscribe(&name, me, &mut |_| {});
-                    }
-                    bodies
+                    let rounds = (worker..).take_while(|_| sending.load(Ordering::SeqCst) > 0);
+                    rounds.flat_map(|round| visit(kept, &name(round), (round * 8 + worker) as u32)).collect::<Vec<_>>()
                 })
             })
             .collect();
         for sender in 0..SENDERS {
-            let (kept, start) = (&kept, &start);
             scope.spawn(move || {
-                start.wait();
                 for n in 0..EACH {
                     push(kept, &name(n), WORK, &format!("{sender} {n}")).unwrap();
                 }
+                sending.fetch_sub(1, Ordering::SeqCst);
             });
         }
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect::<Vec<_>>()
     });
+    for n in 0..5 {
+        while let more = visit(&kept, &name(n), u32::MAX)
+            && !more.is_empty()
+        {
+            bodies.extend(more);
+        }
+    }
     assert_eq!(bodies.len(), SENDERS * EACH);
     assert_eq!(bodies.iter().collect::<BTreeSet<_>>().len(), SENDERS * EACH);
     assert_eq!(gauges(&kept), (0, 0, 0));
+}
+
+/// Subscribes, settles what comes at once, and leaves; gives the bodies settled. What others send meanwhile is handed over
+/// by their threads and not settled here, so it goes to the next who comes.
+fn visit(kept: &Kept<u32>, name: &str, me: u32) -> Vec<Bytes> {
+    let (mut seqs, mut bodies) = (Vec::new(), Vec::new());
+    let mut receive = |effect| match effect {
+        Effect::Deliver { to, seq, .. } if to == me => seqs.push(seq),
+        other => panic!("{other:?}"),
+    };
+    kept.subscribe(name, WORK, me, 0, &mut receive).unwrap();
+    assert!(seqs.is_sorted());
+    kept.settle(name, me, &seqs, &mut |effect| {
+        if let Effect::Removed { why: Removal::Settled, message, .. } = effect {
+            bodies.push(message.body.clone());
+        }
+    });
+    assert_eq!(bodies.len(), seqs.len());
+    kept.unsubscribe(name, me, &mut |_| {});
+    bodies
 }
 
 /// The effects of one queue reach each subscriber in the order of the messages, whoever sends them.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn a_mailbox_does_what_the_model_does(keep in keep(), steps in vec(step(), 1..80)) {

@@ -13,6 +13,9 @@ use crate::outbox::Overflow;
 
 pub mod load;
 pub mod mailbox;
+pub mod problem;
+pub mod rooms;
+pub mod routes;
 pub mod sockjs;
 pub mod units;
 

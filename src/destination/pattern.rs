@@ -55,7 +55,7 @@ pub enum PatternError {
 /// What the variables of a pattern stand for in one destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Captures<'a> {
-    values: SmallVec<[(Box<str>, &'a str); 4]>,
+    values: Vec<(Box<str>, &'a str)>,
 }
 
 impl<'a> Captures<'a> {

@@ -1,2 +1,132 @@
 //! The `stampede` command.
-fn main() {}
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use stampede::config::load::load;
+use stampede::node::{self, Node};
+use stampede::telemetry;
+
+/// mimalloc gives the memory of closed connections back; glibc's allocator keeps most of it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// STOMP over WebSocket and SockJS for front ends that outgrew Spring's simple broker.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server (the default).
+    Serve(Serve),
+    /// Read the configuration, say what is wrong with it, and leave with status 0 or 1.
+    CheckConfig {
+        /// The file to check.
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print the documented configuration file: every key with its default.
+    PrintConfig,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Configuration file; without one every key has its default.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address and port to listen on, instead of `server.listen`; port 0 takes a free one.
+    #[arg(long, short, value_name = "ADDR:PORT")]
+    listen: Option<std::net::SocketAddr>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  stampede                                     one node on http://127.0.0.1:8080 with a demo page, nothing to set up
+  stampede --config stampede.toml              with your destinations, routes and limits
+  stampede --listen 0.0.0.0:8080               reachable from other machines
+  stampede check-config --config stampede.toml
+  stampede print-config > stampede.toml        a file to start from
+
+Clients connect to ws://HOST:PORT/ws (STOMP over WebSocket) or http://HOST:PORT/ws (SockJS).
+Any key can come from the environment: STAMPEDE__SERVER__LISTEN=0.0.0.0:8080 stampede";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        None => serve(arguments.serve),
+        Some(Command::Serve(serve_arguments)) => serve(serve_arguments),
+        Some(Command::CheckConfig { config }) => check(config),
+        Some(Command::PrintConfig) => {
+            say(stampede::config::DOCUMENTED.trim_end());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn check(file: Option<PathBuf>) -> ExitCode {
+    match load(file.as_deref(), std::env::vars()).map_err(|error| error.to_string()).and_then(|(config, text)| {
+        let name = file.as_ref().map_or_else(|| "the defaults".into(), |file| file.display().to_string());
+        node::check(&config, &text, &name).map_err(|problems| problems.join("\n"))
+    }) {
+        Ok(()) => {
+            say("The configuration is good.");
+            ExitCode::SUCCESS
+        }
+        Err(problems) => complain(&problems),
+    }
+}
+
+fn serve(arguments: Serve) -> ExitCode {
+    let (mut config, text) = match load(arguments.config.as_deref(), std::env::vars()) {
+        Ok(loaded) => loaded,
+        Err(error) => return complain(&error.to_string()),
+    };
+    if let Some(listen) = arguments.listen {
+        config.server.listen = listen;
+    }
+    if let Err(error) = telemetry::start(&config.log) {
+        return complain(&error);
+    }
+    let name = arguments.config.as_ref().map_or_else(|| "the defaults".into(), |file| file.display().to_string());
+    let workers = match config.server.workers {
+        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1)),
+        workers => workers,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&format!("no runtime: {error}")),
+    };
+    let ended = runtime.block_on(async {
+        let node = Node::start(config, &text, &name).await?;
+        for line in node.greeting() {
+            say(&line);
+        }
+        node.run(node::shutdown_signal()).await;
+        Ok::<_, String>(())
+    });
+    // Whatever still runs is a closing connection whose time is up.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error),
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "this is the command's own output")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+#[allow(clippy::print_stderr, reason = "the command says why it fails")]
+fn complain(problem: &str) -> ExitCode {
+    eprintln!("stampede: {problem}");
+    ExitCode::FAILURE
+}

@@ -150,6 +150,9 @@ impl Config {
             if !path.starts_with('/') || path.ends_with('/') || path.contains("//") || path.contains(['?', '#', ' ']) {
                 problem("endpoint.path", format!("{path:?} must start with / and must not end with it, e.g. \"/ws\""));
             }
+            if let Err(what) = endpoint.sockjs.check() {
+                problem("endpoint.sockjs", what);
+            }
             if self.endpoint[..index].iter().any(|other| other.path == *path) {
                 problem("endpoint.path", format!("{path:?} stands twice"));
             }

@@ -83,6 +83,8 @@ pub struct Endpoint {
     pub strict: bool,
     /// What the server offers to send and wants to receive, in milliseconds; 0 switches a direction off.
     pub heart_beat: (u32, u32),
+    /// The SockJS side.
+    pub sockjs: sockjs::SockJsConfig,
 }
 
 /// `[broker]`
@@ -238,7 +240,12 @@ impl Default for Server {
 
 impl Default for Endpoint {
     fn default() -> Self {
-        Self { path: "/ws".into(), strict: false, heart_beat: (10_000, 10_000) }
+        Self {
+            path: "/ws".into(),
+            strict: false,
+            heart_beat: (10_000, 10_000),
+            sockjs: sockjs::SockJsConfig::default(),
+        }
     }
 }
 
@@ -315,8 +322,19 @@ mod tests {
                 toml::Value::Array(tables) => tables.first().and_then(|t| t.as_table()).cloned().unwrap_or_default(),
                 _ => panic!("{section} is no section"),
             };
-            for key in keys.keys() {
-                assert!(DOCUMENTED.contains(&format!("\n{key} =")), "{section}.{key} is not in stampede.toml");
+            for (key, value) in &keys {
+                match value.as_table() {
+                    None => assert!(DOCUMENTED.contains(&format!("\n{key} =")), "{section}.{key} is not documented"),
+                    Some(inner) => {
+                        assert!(
+                            DOCUMENTED.contains(&format!("\n[{section}.{key}]")),
+                            "{section}.{key} is not documented"
+                        );
+                        for key in inner.keys() {
+                            assert!(DOCUMENTED.contains(&format!("\n{key} =")), "{section}…{key} is not documented");
+                        }
+                    }
+                }
             }
         }
     }

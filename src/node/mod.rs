@@ -1,1 +1,174 @@
-//! To be written: node.
+//! One node: everything put together, run, and drained.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::broker::{Broker, SessionHandle};
+use crate::close::CloseReason;
+use crate::config::Config;
+use crate::session::Stomp;
+use crate::timers::{TICK, Wheel};
+use crate::transport::Endpoint;
+
+mod assemble;
+mod listen;
+mod pages;
+
+pub use assemble::check;
+
+/// A node that listens.
+#[derive(Debug)]
+pub struct Node {
+    listener: TcpListener,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+/// What requests and background tasks share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) wheel: Arc<Wheel<SessionHandle>>,
+    pub(crate) endpoints: Vec<Arc<Endpoint<Stomp>>>,
+    /// Every session, until its last byte has left.
+    pub(crate) sessions: TaskTracker,
+    /// Every HTTP connection.
+    pub(crate) connections: TaskTracker,
+    /// Cancelled when the node stops accepting.
+    pub(crate) stop: CancellationToken,
+    pub(crate) ready: AtomicBool,
+}
+
+impl Node {
+    /// Puts a node together and binds its port; `text` and `name` are the configuration file, for messages that name a
+    /// line of it.
+    ///
+    /// # Errors
+    ///
+    /// Says what to change.
+    pub async fn start(config: Config, text: &str, name: &str) -> Result<Self, String> {
+        let shared = Arc::new(assemble::assemble(config, text, name)?);
+        let wanted = shared.config.server.listen;
+        let listener = listen::bind(wanted)
+            .map_err(|error| format!("cannot listen on {wanted}: {error}; another --listen ADDR:PORT may be free"))?;
+        let address = listener.local_addr().map_err(|error| format!("cannot listen on {wanted}: {error}"))?;
+        Ok(Self { listener, address, shared })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What a person who started it wants to know.
+    #[must_use]
+    pub fn greeting(&self) -> Vec<String> {
+        let address = self.address;
+        let mut lines = vec![format!("Stampede {} listens on http://{address}", env!("CARGO_PKG_VERSION"))];
+        if self.shared.config.demo.enabled {
+            lines.push(format!("  demo page   http://{address}/"));
+        }
+        for endpoint in &self.shared.config.endpoint {
+            let path = &endpoint.path;
+            lines.push(format!("  STOMP       ws://{address}{path}   SockJS http://{address}{path}"));
+        }
+        if address.ip().is_loopback() {
+            lines.push(
+                "  Only this machine can connect: clients are believed who they say they are. \
+                 --listen 0.0.0.0:PORT opens it to the network."
+                    .to_owned(),
+            );
+        }
+        lines
+    }
+
+    /// Serves until `shutdown` ends, then drains.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { listener, address, shared } = self;
+        if !address.ip().is_loopback() {
+            warn!(%address, "anyone who reaches this port can connect under any name; put it behind something that knows its users");
+        }
+        info!(%address, node = %shared.broker.node(), "listening");
+        let ticker = tokio::spawn(tick(Arc::clone(&shared)));
+        let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&shared)));
+        shared.ready.store(true, Ordering::Release);
+        shutdown.await;
+        drain(&shared).await;
+        accepting.abort();
+        ticker.abort();
+        assemble::close(&shared).await;
+        info!("stopped");
+    }
+}
+
+/// Ends on SIGTERM or Ctrl-C.
+pub async fn shutdown_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(error) => {
+            warn!(%error, "SIGTERM cannot be listened for; only Ctrl-C ends this node in order");
+            let _interrupted = interrupt.await;
+        }
+    }
+}
+
+/// Turns the timer wheel.
+async fn tick(shared: Arc<Shared>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        interval.tick().await;
+        shared.wheel.advance(Instant::now());
+    }
+}
+
+/// Sessions closed together while draining.
+const DRAIN_STEPS: usize = 50;
+
+/// Not ready, no new connections, sessions closed in small groups so that their clients do not all return at once.
+async fn drain(shared: &Shared) {
+    let grace = shared.config.server.shutdown_grace;
+    let deadline = tokio::time::Instant::now() + grace;
+    shared.ready.store(false, Ordering::Release);
+    shared.stop.cancel();
+    shared.sessions.close();
+    shared.connections.close();
+    let sessions = shared.broker.sessions();
+    info!(sessions = sessions.len(), ?grace, "draining");
+    // A handful leaves at once: there is no crowd to spread.
+    let group = sessions.len().div_ceil(DRAIN_STEPS).max(10);
+    let pause = if sessions.len() > group { grace / 2 / DRAIN_STEPS as u32 } else { Duration::ZERO };
+    for group in sessions.chunks(group) {
+        for session in group {
+            session.outbox.close(CloseReason::Drain);
+        }
+        tokio::time::sleep(pause).await;
+    }
+    // Who connected while the others were asked to leave.
+    for session in shared.broker.sessions() {
+        session.outbox.close(CloseReason::Drain);
+    }
+    let all = async {
+        shared.sessions.wait().await;
+        shared.connections.wait().await;
+    };
+    if tokio::time::timeout_at(deadline, all).await.is_err() {
+        warn!(left = shared.sessions.len() + shared.connections.len(), "the time to drain is over");
+    }
+}

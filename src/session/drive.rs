@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use bytestring::ByteString;
 use stampede_protocol::stomp::session::{Action, Connect, Request, Session, Settlement};
 use stampede_protocol::stomp::{Decoder, Fault, FaultKind, Frame, Item, Pulse};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::debug;
 
 use super::Context;
@@ -58,6 +59,7 @@ pub(super) struct Drive<L> {
     /// The decoder may hold whole frames whose turn has not come.
     held_back: bool,
     opened: Instant,
+    _counted: TaskTrackerToken,
 }
 
 enum Phase {
@@ -117,6 +119,7 @@ impl<L: Link> Drive<L> {
             proofs: None,
             held_back: false,
             opened: now,
+            _counted: context.sessions.token(),
             context,
         }
     }

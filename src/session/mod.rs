@@ -9,6 +9,8 @@ use std::time::Duration;
 use stampede_protocol::Limits;
 use stampede_protocol::stomp::session::SessionConfig;
 
+use tokio_util::task::TaskTracker;
+
 use crate::broker::{Broker, SessionHandle};
 use crate::timers::Wheel;
 
@@ -50,6 +52,8 @@ pub struct Context {
     pub heart_beat_tolerance: u32,
     /// Frames that may wait for a store before the session reads no further.
     pub frames_in_progress: usize,
+    /// Counts sessions until their last byte has left.
+    pub sessions: TaskTracker,
 }
 
 impl Stomp {

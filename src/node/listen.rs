@@ -1,0 +1,84 @@
+//! The port: accepting, and which request goes where.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::warn;
+
+use super::{Shared, pages};
+use crate::telemetry::{count, metrics};
+use crate::transport::{Body, HttpSettings, serve_http};
+
+/// Connections that the kernel may hold for us; a node that restarts meets all its clients at once.
+const BACKLOG: i32 = 4096;
+
+/// Peers that vanished without a word are found by the kernel's own probes: after a minute of silence, then six times
+/// ten seconds. Heart-beats find them earlier where a client agreed to them.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(6);
+
+/// How long to wait when no more files can be opened: accepting at once again would only spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds the port.
+pub(super) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Takes connections until the node stops.
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => welcome(stream, peer, &shared),
+            Err(error) => {
+                warn!(%error, "cannot accept a connection");
+                count(&metrics().connections_refused, "accept-error");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn welcome(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+    let open = shared.connections.len() + shared.sessions.len();
+    let limit = shared.config.server.connections;
+    if open >= limit {
+        count(&metrics().connections_refused, "too-many");
+        tracing::debug!(%peer, open, limit, "connection refused: server.connections");
+        return;
+    }
+    // Frames are written whole; waiting for more would only delay them. An option that cannot be set costs nothing else.
+    let _no_delay = stream.set_nodelay(true);
+    let _keepalive = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
+    let settings = HttpSettings {
+        header_timeout: shared.config.server.header_timeout,
+        header_size_limit: shared.config.server.header_size_limit,
+    };
+    let stop = shared.stop.clone();
+    let router = Arc::clone(shared);
+    shared.connections.spawn(async move {
+        serve_http(stream, settings, stop, |request| route(Arc::clone(&router), request, peer)).await;
+    });
+}
+
+async fn route(shared: Arc<Shared>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    let path = request.uri().path();
+    match shared.endpoints.iter().find(|endpoint| endpoint.claims(path)) {
+        Some(endpoint) => endpoint.handle(request, peer).await,
+        None => pages::serve(&shared, &request),
+    }
+}

@@ -1,0 +1,66 @@
+//! What a node serves beside its endpoints: health, readiness, metrics, the demo page.
+
+use std::sync::atomic::Ordering;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, StatusCode};
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+
+use super::Shared;
+use crate::telemetry::metrics;
+use crate::transport::Body;
+use crate::web;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Answers a request that belongs to no endpoint.
+pub(super) fn serve(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path();
+    let mut response = match path {
+        "/health" => plain(StatusCode::OK, "healthy\n"),
+        "/ready" if shared.ready.load(Ordering::Acquire) => plain(StatusCode::OK, "ready\n"),
+        "/ready" => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        "/metrics" => export(),
+        _ => match web::asset(path).filter(|_| shared.config.demo.enabled) {
+            Some((content_type, content)) => {
+                let mut response = answer(StatusCode::OK, content_type, Body::Full(bytes::Bytes::from_static(content)));
+                let policy = HeaderValue::from_static(web::CONTENT_SECURITY_POLICY);
+                response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+                response
+            }
+            None => return plain(StatusCode::NOT_FOUND, "Nothing is here.\n"),
+        },
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        response = plain(StatusCode::METHOD_NOT_ALLOWED, "");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+fn export() -> Response<Body> {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &metrics().registry()) {
+        Ok(()) => answer(
+            StatusCode::OK,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Body::from(text.into_bytes()),
+        ),
+        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    answer(status, TEXT, Body::from(text))
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

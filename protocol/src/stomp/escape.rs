@@ -34,7 +34,12 @@ pub fn escape_into<B: BufMut>(version: Version, text: &str, out: &mut B) {
 /// Whether a name or value is written differently in different versions.
 #[must_use]
 pub fn differs_between_versions(text: &str) -> bool {
-    text.bytes().any(|octet| matches!(octet, b'\\' | b':' | b'\r' | b'\n'))
+    any_octet(text, |octet| matches!(octet, b'\\' | b':' | b'\r' | b'\n'))
+}
+
+/// Looks at every octet without stopping at the first hit, which compiles to vector instructions: most texts hold none.
+fn any_octet(text: &str, is_hit: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(false, |found, octet| found | is_hit(octet))
 }
 
 /// How the headers of one frame are written.
@@ -72,6 +77,9 @@ impl Form {
 
     /// Appends one name or value.
     pub(super) fn write<B: BufMut>(self, text: &str, part: Part, out: &mut B) {
+        if !any_octet(text, |octet| matches!(octet, 0 | b'\\' | b':' | b'\r' | b'\n')) {
+            return out.put_slice(text.as_bytes());
+        }
         let mut plain_from = 0;
         for (at, octet) in text.bytes().enumerate() {
             let Some(written) = self.replacement(octet, part) else { continue };

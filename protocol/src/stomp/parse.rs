@@ -19,9 +19,10 @@
 //! - In 1.0 there are no escapes, and spaces in front of a value are dropped, since the examples of 1.0 write one.
 //! - A `content-length` that is not a number is ignored as Spring does, unless the endpoint is strict.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use bytestring::ByteString;
-use nom::bytes::complete::take_till1;
 use nom::character::complete::char;
 use nom::combinator::rest;
 use nom::error::{ErrorKind, ParseError};
@@ -62,6 +63,23 @@ impl Dialect {
     fn unescapes(self, command: Command) -> bool {
         self.version != Some(Version::V1_0) && !command.is_unescaped()
     }
+
+    /// What has to be done for this head; most hold neither CR nor backslash, so this is asked once.
+    fn rules(self, command: Command, head: &[u8]) -> Rules {
+        Rules {
+            refuse_lone_cr: self.lone_cr_is_refused() && memchr::memchr(b'\r', head).is_some(),
+            unescape: self.unescapes(command) && memchr::memchr(b'\\', head).is_some(),
+            cr_has_an_escape: self.cr_has_an_escape(),
+        }
+    }
+}
+
+/// A [`Dialect`] applied to one head.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    refuse_lone_cr: bool,
+    unescape: bool,
+    cr_has_an_escape: bool,
 }
 
 /// The command of a line without its line end.
@@ -82,22 +100,14 @@ pub(super) fn command(line: &[u8], role: Role) -> Result<Command, Fault> {
 pub(super) fn headers(head: Bytes, lines: usize, command: Command, dialect: Dialect) -> Result<Headers, Fault> {
     let head = ByteString::try_from(head)
         .map_err(|_| Fault::new(FaultKind::Malformed, format!("a header of {command} is not valid UTF-8")))?;
+    let rules = dialect.rules(command, head.as_bytes());
     let mut headers = Headers::with_capacity(lines);
     let mut input: &str = &head;
     for _ in 0..lines {
-        match header_line(input, dialect) {
-            Ok((after, (name, value))) => {
-                match (decoded(&head, name, command, dialect), decoded(&head, value, command, dialect)) {
-                    (Ok(name), Ok(value)) => headers.push(name, value),
-                    (Err(fault), _) | (_, Err(fault)) => return Err(fault.with_receipt(receipt(&head, dialect))),
-                }
-                input = after;
-            }
-            Err(nom::Err::Incomplete(_)) => return Err(Flaw::NotAHeader(input).into()),
-            Err(nom::Err::Error(flaw) | nom::Err::Failure(flaw)) => {
-                return Err(Fault::from(flaw).with_receipt(receipt(&head, dialect)));
-            }
-        }
+        let (after, name, value) =
+            one_header(&head, input, rules).map_err(|fault| fault.with_receipt(receipt(&head, dialect)))?;
+        headers.push(name, value);
+        input = after;
     }
     if is_1_0(command, &headers, dialect) {
         headers.trim_values_start();
@@ -131,6 +141,15 @@ pub(super) fn excerpt(text: &str) -> String {
         short.push('…');
     }
     short
+}
+
+/// Parses and decodes the header that `input` begins with, a part of `head`; what follows it comes first.
+fn one_header<'a>(head: &ByteString, input: &'a str, rules: Rules) -> Result<(&'a str, ByteString, ByteString), Fault> {
+    let (after, (name, value)) = header_line(input, rules.refuse_lone_cr).map_err(|error| match error {
+        nom::Err::Error(flaw) | nom::Err::Failure(flaw) => Fault::from(flaw),
+        nom::Err::Incomplete(_) => Flaw::NotAHeader(input).into(),
+    })?;
+    Ok((after, decoded(head, name, rules)?, decoded(head, value, rules)?))
 }
 
 type Parsed<'a, T> = IResult<&'a str, T, Flaw<'a>>;
@@ -169,9 +188,9 @@ impl From<Flaw<'_>> for Fault {
 }
 
 /// `header EOL`, name and value still as they stand on the wire.
-fn header_line(input: &str, dialect: Dialect) -> Parsed<'_, (&str, &str)> {
+fn header_line(input: &str, refuse_lone_cr: bool) -> Parsed<'_, (&str, &str)> {
     let (after, line) = line(input)?;
-    if dialect.lone_cr_is_refused() && memchr::memchr(b'\r', line.as_bytes()).is_some() {
+    if refuse_lone_cr && memchr::memchr(b'\r', line.as_bytes()).is_some() {
         return Err(nom::Err::Failure(Flaw::LoneCr));
     }
     match header(line) {
@@ -192,17 +211,25 @@ fn line(input: &str) -> Parsed<'_, &str> {
 
 /// `name ":" value`
 fn header(line: &str) -> Parsed<'_, (&str, &str)> {
-    separated_pair(take_till1(|c| c == ':'), char(':'), rest).parse(line)
+    separated_pair(name, char(':'), rest).parse(line)
+}
+
+/// `1*<any octet except ":">`
+fn name(line: &str) -> Parsed<'_, &str> {
+    match memchr::memchr(b':', line.as_bytes()) {
+        None | Some(0) => Err(nom::Err::Error(Flaw::NotAHeader(line))),
+        Some(end) => Ok((&line[end..], &line[..end])),
+    }
 }
 
 /// A name or value of `head`, decoded.
-fn decoded(head: &ByteString, text: &str, command: Command, dialect: Dialect) -> Result<ByteString, Fault> {
-    if !dialect.unescapes(command) {
+fn decoded(head: &ByteString, text: &str, rules: Rules) -> Result<ByteString, Fault> {
+    if !rules.unescape {
         return Ok(head.slice_ref(text));
     }
-    match unescape(text, dialect.cr_has_an_escape()) {
-        Ok(std::borrow::Cow::Borrowed(plain)) => Ok(head.slice_ref(plain)),
-        Ok(std::borrow::Cow::Owned(decoded)) => Ok(decoded.into()),
+    match unescape(text, rules.cr_has_an_escape) {
+        Ok(Cow::Borrowed(plain)) => Ok(head.slice_ref(plain)),
+        Ok(Cow::Owned(decoded)) => Ok(decoded.into()),
         Err(bad) => {
             // Spring's text.
             let text = format!("Illegal escape sequence at index {}: {}", bad.at, excerpt(text));

@@ -9,3 +9,8 @@ pub mod sockjs;
 pub mod stomp;
 
 pub use limits::Limits;
+
+/// Keeps the example of the README true.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,6 +5,15 @@ use bytestring::ByteString;
 use super::{Command, Frame, Version};
 
 /// One mistake of the peer. After a fault the session answers with [`Fault::to_frame`] and ends.
+///
+/// ```
+/// use stampede_protocol::stomp::{Fault, FaultKind};
+///
+/// let fault = Fault::new(FaultKind::BadHeader, "SEND without destination").with_receipt(Some("r1".into()));
+/// let error = fault.to_frame();
+/// assert_eq!(error.header("message").map(|text| &**text), Some("SEND without destination"));
+/// assert_eq!(error.header("receipt-id").map(|id| &**id), Some("r1"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Fault {

@@ -6,6 +6,13 @@ use bytestring::ByteString;
 use super::{Command, Headers};
 
 /// A frame: command, decoded headers, body octets.
+///
+/// ```
+/// use stampede_protocol::stomp::{Command, Frame};
+///
+/// let frame = Frame::new(Command::Subscribe).with("id", "0").with("destination", "/topic/a");
+/// assert_eq!(frame.header("destination").map(|value| &**value), Some("/topic/a"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// The command.

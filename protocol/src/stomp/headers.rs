@@ -3,6 +3,14 @@
 use bytestring::ByteString;
 
 /// Header entries of one frame: names and values decoded, order and repetitions kept.
+///
+/// ```
+/// use stampede_protocol::stomp::Headers;
+///
+/// let headers: Headers = [("foo", "World"), ("bar", "1"), ("foo", "Hello")].into_iter().collect();
+/// assert_eq!(headers.get("foo").map(|value| &**value), Some("World"));
+/// assert_eq!(headers.len(), 3);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     entries: Vec<(ByteString, ByteString)>,

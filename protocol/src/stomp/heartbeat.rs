@@ -70,6 +70,19 @@ pub fn agree(client: HeartBeat, server: HeartBeat) -> Agreed {
 }
 
 /// When to beat and when to give up, for one connection. Any octet counts as a beat, in both directions.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use stampede_protocol::stomp::{HeartBeat, Pulse, heartbeat::agree};
+///
+/// let side = HeartBeat { can_ms: 10_000, want_ms: 10_000 };
+/// let start = Instant::now();
+/// let mut pulse = Pulse::new(agree(side, side), Pulse::DEFAULT_PATIENCE, start);
+/// assert_eq!(pulse.next_timeout(), Some(start + Duration::from_millis(7500)));
+/// pulse.sent(start + Duration::from_secs(7));
+/// assert!(!pulse.is_due(start + Duration::from_secs(10)));
+/// assert!(pulse.is_dead(start + Duration::from_secs(30)));
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Pulse {
     agreed: Agreed,

@@ -1,4 +1,14 @@
 //! STOMP frames: grammar, codec, session state machine.
+//!
+//! ```text
+//! octets ──▶ Decoder ──▶ Frame ──▶ Session ──▶ Request          Frame ──▶ encode ──▶ octets
+//!               │          ▲                                  Headers ──▶ MessageTemplate ──▶ octets, per subscriber
+//!             parse     escape
+//! ```
+//!
+//! The grammar stands in `parse.rs`, with every point where it is wider or narrower than the published ones. What always
+//! holds: where octets were cut means nothing; bounds act while octets arrive; whatever was read can be written, and a
+//! value can never become a header or end a frame.
 
 pub mod command;
 pub mod decoder;

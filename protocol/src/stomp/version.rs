@@ -3,6 +3,12 @@
 use std::fmt;
 
 /// A version of STOMP that a session runs at. Ordered: later versions are greater.
+///
+/// ```
+/// use stampede_protocol::stomp::Version;
+///
+/// assert_eq!(Version::highest_in("1.0,1.1,2.0"), Some(Version::V1_1));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     /// STOMP 1.0: no escapes, no heart-beats, no NACK.

@@ -219,4 +219,8 @@ impl<S: RoomStore> RoomsView for Rooms<S> {
 }
 
 #[cfg(test)]
+mod article;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod tests;

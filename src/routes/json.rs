@@ -21,12 +21,21 @@ pub(crate) enum JsonTemplate {
     Table(Box<[(Box<str>, Self)]>),
 }
 
+/// One step on the way to a mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Into a table.
+    Field(String),
+    /// Into a list.
+    Item(usize),
+}
+
 /// How TOML dates arrive here.
 const TOML_DATE: &str = "$__toml_private_datetime";
 
 impl JsonTemplate {
-    /// Reads a template; a mistake comes with the way to it, e.g. `profile.name`.
-    pub(crate) fn parse(value: &Value, scope: &Scope<'_>) -> Result<Self, (Vec<String>, String)> {
+    /// Reads a template; a mistake comes with the way to it.
+    pub(crate) fn parse(value: &Value, scope: &Scope<'_>) -> Result<Self, (Vec<Step>, String)> {
         match value {
             Value::String(text) => {
                 let template = Template::parse(text, scope).map_err(|message| (Vec::new(), message))?;
@@ -36,24 +45,28 @@ impl JsonTemplate {
                 })
             }
             Value::Array(items) => {
-                let items = items.iter().map(|item| Self::parse(item, scope));
+                let items =
+                    items.iter().enumerate().map(|(number, item)| Self::parse_at(Step::Item(number), item, scope));
                 items.collect::<Result<_, _>>().map(Self::List)
             }
             Value::Object(fields) if fields.contains_key(TOML_DATE) => {
                 Err((Vec::new(), "JSON has no dates; write it as text, in quotes".to_owned()))
             }
             Value::Object(fields) => {
-                let field = |(name, value): (&String, &Value)| match Self::parse(value, scope) {
-                    Ok(template) => Ok((name.as_str().into(), template)),
-                    Err((mut way, message)) => {
-                        way.insert(0, name.clone());
-                        Err((way, message))
-                    }
+                let field = |(name, value): (&String, &Value)| {
+                    Ok((name.as_str().into(), Self::parse_at(Step::Field(name.clone()), value, scope)?))
                 };
                 fields.iter().map(field).collect::<Result<_, _>>().map(Self::Table)
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => Ok(Self::Fixed(value.to_string().into())),
         }
+    }
+
+    fn parse_at(step: Step, value: &Value, scope: &Scope<'_>) -> Result<Self, (Vec<Step>, String)> {
+        Self::parse(value, scope).map_err(|(mut way, message)| {
+            way.insert(0, step);
+            (way, message)
+        })
     }
 
     /// The JSON text.
@@ -131,7 +144,7 @@ mod tests {
     fn a_mistake_is_named_with_its_way() {
         let value = serde_json::json!({"profile": {"name": ["{y}"]}});
         let (way, message) = JsonTemplate::parse(&value, &Scope::default()).unwrap_err();
-        assert_eq!(way, ["profile", "name"]);
+        assert_eq!(way, [Step::Field("profile".into()), Step::Field("name".into()), Step::Item(0)]);
         assert!(message.starts_with("unknown variable {y}"));
         let date: Value = toml::from_str("json = 2026-01-01").unwrap();
         assert!(JsonTemplate::parse(&date, &Scope::default()).unwrap_err().1.contains("no dates"));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use stampede_protocol::stomp::Headers;
 
-use super::json::JsonTemplate;
+use super::json::{JsonTemplate, Step};
 use super::template::Template;
 use super::variable::{Lookup, Scope};
 use super::{Action, Refusal, SendInput};
@@ -94,6 +94,9 @@ pub(crate) fn check_output(
         }
         to.push(template);
     }
+    if config.content_type.is_some_and(|text| !text.contains('/') || text.contains(char::is_control)) {
+        problems.add(&key.name("content_type"), "is no content type such as \"application/json\"");
+    }
     let content = match (config.json, config.body) {
         (Some(_), Some(_)) => {
             problems.add(&key.name("body"), "stands beside json; a message has one body");
@@ -103,9 +106,6 @@ pub(crate) fn check_output(
         (None, Some(body)) => Content::Text(problems.take(&key.name("body"), Template::parse(body, scope))?),
         (None, None) => Content::Unchanged,
     };
-    if config.content_type.is_some_and(|text| !text.contains('/') || text.contains(char::is_control)) {
-        problems.add(&key.name("content_type"), "is no content type such as \"application/json\"");
-    }
     Some(Output { to: to.into(), content, content_type: config.content_type.map(Box::from) })
 }
 
@@ -119,9 +119,10 @@ pub(crate) fn check_json(
     JsonTemplate::parse(json, scope).map_err(|(way, message)| report(&way, key, message, problems)).ok()
 }
 
-fn report(way: &[String], key: &Key<'_>, message: String, problems: &mut Problems<'_>) {
+fn report(way: &[Step], key: &Key<'_>, message: String, problems: &mut Problems<'_>) {
     match way.split_first() {
-        Some((name, way)) => report(way, &key.name(name), message, problems),
+        Some((Step::Field(name), way)) => report(way, &key.name(name), message, problems),
+        Some((Step::Item(number), way)) => report(way, &key.index(*number), message, problems),
         None => problems.add(key, message),
     }
 }

@@ -65,6 +65,10 @@ impl Scope<'_> {
         if self.captures.contains(&name) {
             return Ok(Variable::Capture(name.into()));
         }
+        let written = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if name.is_empty() || !name.chars().all(written) {
+            return Err(format!("{{{name}}} is no variable; write {{{{ and }}}} for the characters themselves"));
+        }
         let (head, path) = name.split_once('.').unwrap_or((name, ""));
         if name.split('.').any(str::is_empty) {
             return Err(self.unknown(name));
@@ -105,8 +109,10 @@ impl Scope<'_> {
             (self.member, &["{member}", "{member.FIELD}"]),
             (self.members, &["{members}"]),
         ];
-        for (_, names) in builtin.iter().filter(|(there, _)| *there) {
-            known.extend(names.iter().map(|name| (*name).to_owned()));
+        for name in builtin.iter().filter(|(there, _)| *there).flat_map(|(_, names)| *names) {
+            if !known.iter().any(|known| known == name) {
+                known.push((*name).to_owned());
+            }
         }
         let mut text = format!("unknown variable {{{name}}}; known here: {}", known.join(", "));
         if matches!(name, "members" | "member") || name.starts_with("member.") {

@@ -55,6 +55,8 @@ pub enum Phase {
     Subscribing,
     /// In use.
     Ready,
+    /// Has sent Close: whatever comes is of no interest any more but the end.
+    Leaving,
 }
 
 /// Takes the whole frames at the front of `bytes` and returns how many bytes they were; what is to be answered is
@@ -85,6 +87,7 @@ pub fn take(
         let Some(payload) = bytes.get(used + head.len..used + head.frame_len()) else { break };
         used += head.frame_len();
         match (head.opcode, payload.first()) {
+            _ if *phase == Phase::Leaving => {}
             (ws::TEXT | ws::BINARY, Some(b'M')) if *phase == Phase::Ready => on(Event::Message(payload)),
             (ws::TEXT | ws::BINARY, Some(b'\n')) => on(Event::Beat),
             (ws::TEXT | ws::BINARY, _) => answer(phase, script, payload, out, on)?,

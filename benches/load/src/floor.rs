@@ -200,7 +200,13 @@ impl Floor {
                     ws::put_server(&mut pong, ws::PONG, payload);
                     self.reply(id, &pong);
                 }
-                ws::CLOSE => return None,
+                ws::CLOSE => {
+                    let mut close = Vec::new();
+                    ws::put_server(&mut close, ws::CLOSE, payload);
+                    // Whether it is heard does not matter: the socket is closed next.
+                    let _ = self.conns.get_mut(id)?.stream.write(&close);
+                    return None;
+                }
                 _ => {}
             }
             used += head.frame_len();

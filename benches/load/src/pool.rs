@@ -38,7 +38,6 @@ pub struct Pool {
     events: Events,
     conns: Slab<Conn>,
     server: SocketAddr,
-    opened: usize,
     buf: Vec<u8>,
 }
 
@@ -73,7 +72,7 @@ impl Pool {
     pub fn new(server: SocketAddr) -> Result<Self> {
         let poll = Poll::new().map_err(Error::system("creating an epoll instance"))?;
         let events = Events::with_capacity(1024);
-        Ok(Self { poll, events, conns: Slab::new(), server, opened: 0, buf: vec![0; READ_ROOM] })
+        Ok(Self { poll, events, conns: Slab::new(), server, buf: vec![0; READ_ROOM] })
     }
 
     /// Begins to connect; a later [`turn`](Self::turn) tells when it is ready.
@@ -82,10 +81,12 @@ impl Pool {
     ///
     /// Where the system refuses another socket.
     pub fn open(&mut self, plan: &Plan) -> Result<Id> {
-        let source = source_address(self.server, self.opened);
-        self.opened += 1;
-        let stream = start_connect(self.server, source, plan.receive_buffer)
-            .map_err(Error::system(format!("connecting number {} to {}", self.opened, self.server)))?;
+        let source = source_address(self.server, self.conns.len());
+        let stream = start_connect(self.server, source, plan.receive_buffer).map_err(Error::system(format!(
+            "connecting number {} to {}",
+            self.conns.len() + 1,
+            self.server
+        )))?;
         let entry = self.conns.vacant_entry();
         let id = entry.key();
         let conn = entry.insert(Conn {
@@ -126,12 +127,21 @@ impl Pool {
         Ok(())
     }
 
-    /// Ends a connection with a Close frame, not waiting for the answer.
-    pub fn close(&mut self, id: Id) {
-        if let Some(mut conn) = self.conns.try_remove(id) {
-            // Whether the server still hears it does not matter: the socket is closed next.
-            let _ = conn.stream.write(&client::close());
-        }
+    /// Sends a Close frame; the connection has ended once the server has closed it (RFC 6455 section 7.1.1). The end that
+    /// closes first keeps the port for a minute: were it ours, finding free ones would soon cost more than connecting.
+    ///
+    /// # Errors
+    ///
+    /// Where the connection is gone.
+    pub fn close(&mut self, id: Id) -> Result<()> {
+        self.send(id, &client::close())?;
+        self.conns[id].phase = Phase::Leaving;
+        Ok(())
+    }
+
+    /// Drops the connections that still wait for the server to close them.
+    pub fn drop_leaving(&mut self) {
+        self.conns.retain(|_, conn| conn.phase != Phase::Leaving);
     }
 
     /// Connections that have not ended.
@@ -241,9 +251,9 @@ const READ_ROOM: usize = 256 << 10;
 const CONNECTIONS_PER_SOURCE: usize = 7_000;
 
 /// The address to connect from; `None` leaves the choice to the system. On loopback every address of 127/8 is ours.
-fn source_address(server: SocketAddr, nth: usize) -> Option<SocketAddr> {
+fn source_address(server: SocketAddr, open: usize) -> Option<SocketAddr> {
     let IpAddr::V4(ip) = server.ip() else { return None };
-    let block = (nth / CONNECTIONS_PER_SOURCE) % 200;
+    let block = (open / CONNECTIONS_PER_SOURCE) % 200;
     (ip.is_loopback() && block > 0).then(|| SocketAddr::from((Ipv4Addr::new(127, 0, 1, block as u8), 0)))
 }
 

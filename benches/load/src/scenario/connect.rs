@@ -41,43 +41,50 @@ impl Connect {
         let mut pool = Pool::new(subject.target.addr)?;
         let one_plan = (!self.destination.contains("{}")).then(|| subject.plan(Some(&self.destination)));
         let end = Instant::now() + Duration::from_secs_f64(self.seconds);
-        let mut begun: Vec<Instant> = Vec::new();
+        // When a connection was begun; none once it is ready.
+        let mut begun: Vec<Option<Instant>> = Vec::new();
         let (mut opened, mut ready, mut unmeasured) = (0, 0, 0);
         let mut meter = None;
         let mut times = Times::new();
         let mut patience = Patience::new();
-        loop {
-            while pool.len() < self.concurrency && opened < self.count && Instant::now() < end {
+        let reading = loop {
+            while opened - ready < self.concurrency && opened < self.count && Instant::now() < end {
                 let id = match &one_plan {
                     Some(plan) => pool.open(plan)?,
                     None => pool.open(&subject.plan(Some(&destination(&self.destination, opened))))?,
                 };
                 opened += 1;
-                begun.resize(begun.len().max(id + 1), Instant::now());
-                begun[id] = Instant::now();
+                begun.resize(begun.len().max(id + 1), None);
+                begun[id] = Some(Instant::now());
             }
-            if pool.is_empty() {
-                break;
+            if opened == ready {
+                let meter = meter.ok_or_else(|| Error::Usage("too little time for a tenth of it".to_owned()))?;
+                break Meter::read(&meter)?;
             }
-            let mut leaving = Vec::new();
-            let mut ended = None;
+            let mut done = Vec::new();
+            let mut failed = None;
             pool.turn(TICK, |id, now, notice| match notice {
                 Notice::Event(Event::Ready) => {
-                    times.add(now.saturating_duration_since(begun[id]));
-                    leaving.push(id);
+                    if let Some(since) = begun[id].take() {
+                        times.add(now.saturating_duration_since(since));
+                        done.push(id);
+                    }
                 }
-                Notice::Ended(reason) => ended = Some(reason),
-                Notice::Event(_) => {}
+                Notice::Ended(reason) if begun[id].is_some() => failed = Some(reason),
+                Notice::Ended(_) | Notice::Event(_) => {}
             })?;
-            if let Some(reason) = ended {
+            if let Some(reason) = failed {
                 return Err(Error::Server(format!("after {ready} connections: {reason}")));
             }
-            if !leaving.is_empty() {
+            if !done.is_empty() {
                 patience.renew();
             }
-            ready += leaving.len();
-            for id in leaving {
-                pool.close(id);
+            ready += done.len();
+            for id in done {
+                pool.close(id)?;
+            }
+            if pool.len() > self.concurrency * LEAVING {
+                pool.drop_leaving();
             }
             if meter.is_none() && ready >= self.count / 10 {
                 meter = Some(Meter::start(subject.pid)?);
@@ -85,11 +92,13 @@ impl Connect {
                 times.clear();
             }
             patience.check(|| format!("after {ready} connections"))?;
-        }
-        let meter = meter.ok_or_else(|| Error::Usage("too short a time for a tenth of the connections".to_owned()))?;
+        };
         let mut report = Report::new(format!("connect, {} at the same time", self.concurrency));
-        report.add_work((ready - unmeasured) as u64, &meter.read()?);
+        report.add_work((ready - unmeasured) as u64, &reading);
         report.add_times(&times);
         Ok(report)
     }
 }
+
+/// A server may take its time to close what has left, up to so many times the concurrency.
+const LEAVING: usize = 16;

@@ -44,9 +44,12 @@ impl Idle {
         )?;
         let with = self.settled(pid, &mut pool, self.count)?;
         for id in ids {
-            pool.close(id);
+            pool.close(id)?;
         }
         let after = self.settled(pid, &mut pool, 0)?;
+        if !pool.is_empty() {
+            return Err(Error::Server(format!("left {} closed connections open", pool.len())));
+        }
         let each = (with as f64 - before as f64) / self.count.max(1) as f64;
         let kib = |bytes: u64| bytes as f64 / 1024.0;
         let mut report = Report::new(format!("idle, {} connections", self.count));

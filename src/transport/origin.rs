@@ -3,6 +3,7 @@
 //! A request without `Origin` does not come from another site's script and is let through, as Spring does.
 
 use http::header::{HOST, ORIGIN};
+use http::uri::Authority;
 use http::{HeaderMap, Uri};
 
 /// The origin policy of an endpoint.
@@ -90,13 +91,8 @@ impl Pattern {
 /// The scheme is not compared: behind a proxy that ends TLS the request's own scheme says nothing. The port is, with
 /// the default of the origin's scheme filled in on both sides.
 fn is_same(origin: &str, host: &str) -> bool {
-    let (Ok(origin), Ok(host)) = (origin.parse::<Uri>(), format!("//{host}").parse::<Uri>().or_else(|_| host.parse()))
-    else {
-        return false;
-    };
-    let (Some(scheme), Some(page), Some(own)) = (origin.scheme_str(), origin.authority(), host.authority()) else {
-        return false;
-    };
+    let (Ok(origin), Ok(own)) = (origin.parse::<Uri>(), host.parse::<Authority>()) else { return false };
+    let (Some(scheme), Some(page)) = (origin.scheme_str(), origin.authority()) else { return false };
     let port = default_port(scheme);
     page.host().eq_ignore_ascii_case(own.host())
         && page.port_u16().or(port) == own.port_u16().or(port)

@@ -123,7 +123,9 @@ impl WsLink {
                 }
                 Ok(Message::Ping(_) | Message::Frame(_)) => {}
                 Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
-                    // Tungstenite has queued the echo of the close frame, or got the answer to ours.
+                    // Tungstenite owes the echo of the close frame, unless this is the answer to ours; it is told to write
+                    // it because nothing is read any more. The stage takes every octet.
+                    let _owed = self.codec.flush(&mut stage);
                     return self.end(Gone::Closed);
                 }
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return,

@@ -2,11 +2,13 @@
 
 use std::sync::atomic::AtomicU64;
 
-/// Counters of one endpoint. All but [`SockJsCounters::sessions_open`] only grow.
+/// Counters of one endpoint. The first two go up and down, the others only grow.
 #[derive(Debug, Default)]
 pub struct SockJsCounters {
     /// HTTP sessions whose id is taken, closed ones that still say so included.
     pub sessions_open: AtomicU64,
+    /// Receiving requests that are attached to their session right now.
+    pub receivers_attached: AtomicU64,
     /// HTTP sessions begun.
     pub sessions_begun: AtomicU64,
     /// Requests and handshakes of pages that may not connect.

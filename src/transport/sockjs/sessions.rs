@@ -234,6 +234,7 @@ impl Live {
             let attach = inner.machine.attach(wrapping, inner.waiting, now);
             if matches!(attach, Attach::Attached(_)) {
                 inner.breaker = breaker;
+                self.sessions.counters.receivers_attached.fetch_add(1, Ordering::Relaxed);
             }
             (attach, Wake::Both)
         })
@@ -246,6 +247,7 @@ impl Live {
             inner.machine.abort(id);
             ((), Wake::Link)
         });
+        self.sessions.counters.receivers_attached.fetch_sub(1, Ordering::Relaxed);
         self.freed.notify_one();
     }
 }

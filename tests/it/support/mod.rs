@@ -1,0 +1,18 @@
+//! Small helpers of the behaviour tests.
+
+pub(crate) mod http;
+
+use std::time::Duration;
+
+/// How long a test waits for what must happen, on a slow machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits for what must happen.
+#[track_caller]
+pub(crate) fn soon<F: Future>(what: F) -> impl Future<Output = F::Output> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let Ok(outcome) = tokio::time::timeout(PATIENCE, what).await else { panic!("nothing happened, {caller}") };
+        outcome
+    }
+}

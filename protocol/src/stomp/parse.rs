@@ -137,7 +137,7 @@ pub(super) fn lone_cr() -> Fault {
 pub(super) fn excerpt(text: &str) -> String {
     const LONGEST: usize = 80;
     let mut short: String = text.chars().take(LONGEST).map(|c| if c.is_control() { '?' } else { c }).collect();
-    if short.len() < text.len() && text.chars().nth(LONGEST).is_some() {
+    if text.chars().nth(LONGEST).is_some() {
         short.push('…');
     }
     short

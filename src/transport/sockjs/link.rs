@@ -94,6 +94,9 @@ impl Link for HttpLink {
         self.live.step(|inner, _| (pending_while(!inner.machine.has_said_farewell(), inner, cx), Wake::Nobody))
     }
 
+    // `application_heart_beats` changes nothing here: a poll that an application's heart-beat has answered needs no `h`,
+    // and one that stays unanswered needs it, or JSONP clients give up after 35 s.
+
     fn transport(&self) -> &'static str {
         self.transport
     }

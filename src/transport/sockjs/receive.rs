@@ -26,7 +26,7 @@ use crate::transport::http1::Breaker;
 
 /// Before a second receiver is turned away, the first gets so long to be found dead: a client that dropped its request
 /// and asks again at once can overtake the news of the first one's end.
-const DEATH_NOTICE: Duration = Duration::from_millis(25);
+const DEATH_NOTICE: Duration = Duration::from_millis(100);
 
 /// Bodies of receiving requests are empty; a little is read and forgotten so that the connection stays in step.
 const IGNORED_BODY: usize = 16 * 1024;

@@ -6,16 +6,17 @@
 //! ([`Session::take`]) and proofs of delivery ([`Session::poll_proof`]). The clock is always an argument.
 
 mod fences;
+mod receiver;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use self::fences::Fences;
+use self::receiver::{READY_BYTES, Receiver};
 use super::frame::{self, Array, NotText};
 use super::transport::Wrapping;
 
@@ -138,25 +139,6 @@ enum Phase {
     Gone(End),
 }
 
-/// The attached request.
-#[derive(Debug)]
-struct Receiver {
-    id: ReceiverId,
-    wrapping: Wrapping,
-    /// What the connection has not taken yet.
-    chunks: VecDeque<Bytes>,
-    chunk_bytes: usize,
-    /// Octets of frames so far, counted against the limit of an answer.
-    written: usize,
-    /// The answer ends after its chunks.
-    ending: bool,
-    /// Messages gather until the next flush: they waited before this receiver came, so they go as one frame.
-    gathers: bool,
-    heart_beat: Instant,
-    /// When the connection last took a chunk, or had none to take.
-    moved: Instant,
-}
-
 impl Session {
     /// A session nobody has asked for yet.
     #[must_use]
@@ -258,9 +240,7 @@ impl Session {
     /// The next piece of a receiver's answer.
     pub fn take(&mut self, id: ReceiverId, now: Instant) -> Take {
         let Some(receiver) = self.receiver.as_mut().filter(|receiver| receiver.id == id) else { return Take::Broken };
-        if let Some(chunk) = receiver.chunks.pop_front() {
-            receiver.chunk_bytes -= chunk.len();
-            receiver.moved = now;
+        if let Some(chunk) = receiver.pop(now) {
             if receiver.chunks.is_empty() && !receiver.wrapping.is_polling() {
                 self.fences.written(id, now + self.settings.quiet_time);
             }
@@ -400,18 +380,7 @@ impl Session {
 
     fn receiver(&mut self, wrapping: Wrapping, now: Instant) -> Receiver {
         self.newest = ReceiverId(self.newest.0 + 1);
-        let chunks: VecDeque<Bytes> = wrapping.prelude().into_iter().collect();
-        Receiver {
-            id: self.newest,
-            chunk_bytes: chunks.iter().map(Bytes::len).sum(),
-            chunks,
-            written: 0,
-            ending: false,
-            gathers: wrapping.is_polling(),
-            wrapping,
-            heart_beat: now + self.settings.heartbeat_time,
-            moved: now,
-        }
+        Receiver::new(self.newest, wrapping, now + self.settings.heartbeat_time, now)
     }
 
     fn seat(&mut self, receiver: Receiver) -> Attach {
@@ -446,24 +415,3 @@ impl Session {
         self.phase = Phase::Gone(end);
     }
 }
-
-impl Receiver {
-    fn push(&mut self, frame: Vec<u8>, limit: usize, now: Instant) {
-        let chunk = self.wrapping.wrap(frame);
-        if self.chunks.is_empty() {
-            self.moved = now;
-        }
-        self.written += chunk.len();
-        self.chunk_bytes += chunk.len();
-        self.ending = self.wrapping.is_polling() || self.written >= limit;
-        self.chunks.push_back(chunk);
-    }
-
-    /// When the peer has taken nothing for too long.
-    fn stalls(&self, settings: &Settings) -> Option<Instant> {
-        (!self.chunks.is_empty()).then(|| self.moved + settings.send_time_limit)
-    }
-}
-
-/// What may wait for a slow connection before the application is asked to hold back.
-const READY_BYTES: usize = 64 * 1024;

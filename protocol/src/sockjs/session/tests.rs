@@ -1,5 +1,7 @@
 use std::fmt::Write as _;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::sockjs::transport::Callback;
 
@@ -337,4 +339,84 @@ fn a_quiet_time_proves_what_was_streamed() {
         Proved(&[2]),
     ]);
     check(&[Ask("streaming", "H|o|…"), Says("a"), Gets("a[\"a\"]|…"), Fence(1), Breaks, Pass(5000), Proved(&[])]);
+}
+
+/// What may happen to a session whose application numbers its messages.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Attach { streaming: bool, waiting: bool },
+    Take,
+    Offer,
+    Flush,
+    Pass { millis: u64 },
+    Close,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        3 => (any::<bool>(), any::<bool>()).prop_map(|(streaming, waiting)| Event::Attach { streaming, waiting }),
+        4 => Just(Event::Take),
+        4 => Just(Event::Offer),
+        2 => Just(Event::Flush),
+        1 => (1..6000_u64).prop_map(|millis| Event::Pass { millis }),
+        1 => Just(Event::Close),
+    ]
+}
+
+/// The messages in a chunk of either kind of answer.
+fn messages(chunk: &[u8]) -> Vec<u64> {
+    let Some(array) = chunk.strip_prefix(b"a") else { return Vec::new() };
+    let texts: Vec<String> = serde_json::from_slice(array).unwrap();
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+proptest! {
+    #[test]
+    fn messages_arrive_once_and_in_order(events in proptest::collection::vec(event(), 0..60)) {
+        let mut table = Table { session: Session::new(Arc::new(SETTINGS)), now: Instant::now(), receiver: None };
+        let (mut offered, mut received, mut farewells) = (0, Vec::new(), 0);
+        for event in events {
+            let now = table.now;
+            let mut chunks = Vec::new();
+            match event {
+                Event::Attach { streaming, waiting } => {
+                    let wrapping = if streaming { Wrapping::XhrStreaming } else { Wrapping::Xhr };
+                    match table.session.attach(wrapping, waiting, now) {
+                        Attach::Attached(id) => table.receiver = Some(id),
+                        Attach::Answer(answer) => {
+                            prop_assert!(!answer.is_empty());
+                            chunks = answer;
+                        }
+                        Attach::Busy => prop_assert!(table.receiver.is_some()),
+                        Attach::Gone => prop_assert!(table.session.is_gone()),
+                    }
+                }
+                Event::Take => {
+                    while let Some(id) = table.receiver {
+                        match table.session.take(id, now) {
+                            Take::Chunk(chunk) => chunks.push(chunk),
+                            Take::Nothing => break,
+                            Take::End | Take::Broken => table.receiver = None,
+                        }
+                    }
+                }
+                Event::Offer => {
+                    let open = table.session.is_open();
+                    if table.session.offer(&[offered.to_string().as_bytes()], now).is_ok() && open {
+                        offered += 1;
+                    }
+                }
+                Event::Flush => table.session.flush(now),
+                Event::Pass { millis } => table.pass(Duration::from_millis(millis)),
+                Event::Close => table.session.close(1000, "", now),
+            }
+            received.extend(chunks.iter().flat_map(|chunk| messages(chunk)));
+            farewells += chunks.iter().filter(|chunk| chunk.starts_with(b"c[1000")).count();
+            prop_assert!(table.session.queue.messages() <= SETTINGS.queued_messages_limit);
+            prop_assert!(table.receiver.is_none() || !table.session.is_gone() || table.session.receiver.is_none());
+        }
+        prop_assert!(received.iter().copied().eq(0..received.len() as u64), "{:?} of {}", received, offered);
+        // A close is said only after everything that was offered before it.
+        prop_assert!(farewells == 0 || received.len() as u64 == offered, "{:?} of {}", received, offered);
+    }
 }

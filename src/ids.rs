@@ -17,6 +17,14 @@ impl SessionId {
         Self(ByteString::from(format!("{node}-{}", random_hex())))
     }
 
+    /// The id with this text, if it can be one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (node, random) = text.split_once('-')?;
+        let is_id = !node.is_empty() && random.len() == 32 && random.bytes().all(|octet| octet.is_ascii_hexdigit());
+        is_id.then(|| Self(ByteString::from(text)))
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

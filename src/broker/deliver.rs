@@ -3,20 +3,28 @@
 use std::sync::Arc;
 
 use super::topics::Subscriber;
-use super::{Broker, SessionHandle};
+use super::{Broker, Handover, SessionHandle};
 use crate::message::Message;
 use crate::outbox::{Delivery, Overflow};
 use crate::telemetry::{count, metrics};
 
 impl Broker {
-    /// Puts a message into the outbox of everyone who wants it; never waits. With `only_own_of`, subscriptions of the
+    /// Puts a message into the outbox of everyone who wants it, and keeps it where the policy says so; never waits. With `only_own_of`, subscriptions of the
     /// form `/user/queue/…` count only if they are that session's.
-    pub(super) fn deliver(&self, message: Arc<Message>, only_own_of: Option<&Arc<SessionHandle>>) {
+    pub(super) fn deliver(
+        &self,
+        message: Arc<Message>,
+        only_own_of: Option<&Arc<SessionHandle>>,
+        handover: &mut Handover,
+    ) {
         let topic = self.topics.find(&message.destination);
         let policy = match &topic {
             Some(topic) => topic.policy,
             None => self.policies.of(&message.destination),
         };
+        if let Some(kept) = policy.kept {
+            self.kept.push(kept, &message, handover);
+        }
         let mut delivered = 0;
         let mut offer = |subscriber: &Subscriber| {
             if subscriber.own && only_own_of.is_some_and(|session| !Arc::ptr_eq(session, &subscriber.session)) {

@@ -18,19 +18,25 @@ use std::sync::{Arc, OnceLock};
 use bytestring::ByteString;
 use parking_lot::Mutex;
 
+pub use self::kept::KeptDestinations;
 use self::patterns::Patterns;
-use self::policy::Policies;
+pub use self::policy::Policies;
 use self::topics::Topics;
-use crate::config::{self, DestinationPolicy};
+use crate::config;
 use crate::destination::Destinations;
 use crate::ids::{MessageIds, NodeId, SessionId};
+use crate::mailbox::{KeepStore, StoreError};
 use crate::outbox::Outbox;
+use crate::rooms::Rooms;
+use crate::routes::Routes;
 use crate::timers::Alarm;
 
 mod deliver;
 mod handover;
+mod kept;
 mod patterns;
 pub mod policy;
+mod routed;
 mod send;
 mod subscribe;
 mod topics;
@@ -44,9 +50,15 @@ pub struct BrokerConfig {
     /// Which destinations belong to whom.
     pub destinations: Destinations,
     /// Policies by destination.
-    pub policies: Vec<DestinationPolicy>,
-    /// Bound of an outbox in octets, and what happens at it.
-    pub outbox: config::Outbox,
+    pub policies: Policies,
+    /// Bound of an outbox in octets.
+    pub outbox_limit: usize,
+    /// What application destinations do.
+    pub routes: Routes,
+    /// Who is in which room.
+    pub rooms: Rooms,
+    /// Bounds of what is kept.
+    pub mailbox: config::mailbox::Mailbox,
 }
 
 /// Everything a node knows about who wants what.
@@ -58,27 +70,54 @@ pub struct Broker {
     outbox_limit: usize,
     topics: Topics,
     patterns: Patterns,
+    kept: KeptDestinations,
+    routes: Routes,
+    /// Locked while its announcements are delivered, so that the last list of members that anybody gets is the last one
+    /// there was. Lock order: rooms, then topic or kept queue, then outbox.
+    rooms: Mutex<Rooms>,
+    rooms_follow_subscriptions: bool,
     sessions: Sessions,
     ids: MessageIds,
 }
 
 impl Broker {
-    /// A broker without sessions.
+    /// A broker without sessions, over a store for what is kept. Blocks while the store is read.
     ///
     /// # Errors
     ///
-    /// When a policy's pattern is none.
-    pub fn new(node: NodeId, config: &BrokerConfig) -> Result<Self, String> {
+    /// When the store cannot be read.
+    pub fn new(node: NodeId, config: BrokerConfig, store: Arc<dyn KeepStore>) -> Result<Self, StoreError> {
+        let kept = KeptDestinations::new(config.mailbox, store);
+        let recovered = kept.recover(&config.policies)?;
+        if recovered.messages + recovered.orphaned > 0 {
+            tracing::info!(messages = recovered.messages, orphaned = recovered.orphaned, "kept messages are back");
+        }
         Ok(Self {
-            destinations: config.destinations.clone(),
-            policies: Policies::new(&config.policies, config.outbox.overflow)?,
-            outbox_limit: config.outbox.send_buffer_size_limit,
+            destinations: config.destinations,
+            policies: config.policies,
+            outbox_limit: config.outbox_limit,
             topics: Topics::new(),
             patterns: Patterns::default(),
+            kept,
+            routes: config.routes,
+            rooms_follow_subscriptions: config.rooms.follow_subscriptions(),
+            rooms: Mutex::new(config.rooms),
             sessions: Sessions::default(),
             ids: MessageIds::new(&node),
             node,
         })
+    }
+
+    /// Whether a subscription can join a room, so that its end may have to leave one.
+    #[must_use]
+    pub const fn follows_subscriptions(&self) -> bool {
+        self.rooms_follow_subscriptions
+    }
+
+    /// What is kept, for the node's housekeeping.
+    #[must_use]
+    pub const fn kept(&self) -> &KeptDestinations {
+        &self.kept
     }
 
     /// The node this broker serves.
@@ -98,8 +137,9 @@ impl Broker {
         self.sessions.shard(&session.id).lock().insert(session.id.clone(), Arc::clone(session));
     }
 
-    /// Forgets a session. Its subscriptions must have been given back before.
+    /// Forgets a session: it leaves its rooms. Its subscriptions must have been given back before.
     pub fn close(&self, session: &SessionHandle) {
+        self.leave_rooms(session);
         let mut shard = self.sessions.shard(&session.id).lock();
         shard.remove(&session.id);
         if shard.is_empty() {

@@ -16,16 +16,18 @@ pub struct Policy {
 
 /// Policies by pattern; the first that matches counts.
 #[derive(Debug)]
-pub(crate) struct Policies {
+pub struct Policies {
     rules: Vec<(Pattern, Policy)>,
     default: Policy,
 }
 
 impl Policies {
+    /// Policies in order, and what happens at a full outbox where none says otherwise.
+    ///
     /// # Errors
     ///
     /// Names the pattern that is none.
-    pub(crate) fn new(rules: &[DestinationPolicy], overflow: Overflow) -> Result<Self, String> {
+    pub fn new(rules: &[DestinationPolicy], overflow: Overflow) -> Result<Self, String> {
         let default = Policy { overflow, kept: None };
         let rules = rules.iter().map(|rule| {
             let pattern = Pattern::parse(&rule.pattern)

@@ -1,13 +1,14 @@
 //! SEND: where a message goes, and what of its headers goes with it.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use stampede_protocol::stomp::session::Send;
 use stampede_protocol::stomp::{Fault, FaultKind, Headers};
 
+use super::kept::unix_millis;
+use super::routed::Incoming;
 use super::{Broker, Handover, SessionHandle};
 use crate::destination::{Kind, encode_segment};
 use crate::message::Message;
@@ -38,9 +39,16 @@ impl Broker {
         let Send { destination, mut headers, body, receipt } = send;
         let asked = receipt.is_some();
         let mut handover = Handover::new(Arc::clone(session), receipt);
+        let target = self.destinations.send_target(&destination);
+        if let Kind::Application(_) = target
+            && let Some(route) = self.routes.find(&destination)
+        {
+            let frame = Incoming { destination: &destination, headers: &headers, body: &body };
+            return self.run_route(&route, session, frame, &mut handover);
+        }
         headers.remove_all(&PRIVATE_HEADERS);
-        match self.destinations.send_target(&destination) {
-            Kind::Broker => self.deliver(self.message(destination, headers, body), None),
+        match target {
+            Kind::Broker => self.deliver(self.message(destination, headers, body), None, &mut handover),
             Kind::UserExplicit { addressee, rest } if *addressee == *session.id.as_str() => {
                 let name = self.destinations.user_destination(&addressee, rest);
                 let message = self.message(name.into(), headers, body);
@@ -57,7 +65,7 @@ impl Broker {
                     }
                     _ => self.destinations.user_destination(&addressee, rest).into(),
                 };
-                self.deliver(self.message(name, headers, body), own);
+                self.deliver(self.message(name, headers, body), own, &mut handover);
             }
             Kind::Application(_) | Kind::UserOwn(_) | Kind::Unknown => {
                 count(&metrics().messages_dropped, "no-such-destination");
@@ -74,8 +82,15 @@ impl Broker {
     /// # Errors
     ///
     /// What [`Broker::send`] would fail with.
-    pub fn check(&self, _session: &SessionHandle, send: &Send, strict: bool) -> Result<(), Fault> {
-        match self.destinations.send_target(&send.destination) {
+    pub fn check(&self, session: &SessionHandle, send: &Send, strict: bool) -> Result<(), Fault> {
+        let target = self.destinations.send_target(&send.destination);
+        if let Kind::Application(_) = target
+            && let Some(route) = self.routes.find(&send.destination)
+        {
+            let frame = Incoming { destination: &send.destination, headers: &send.headers, body: &send.body };
+            return Self::try_route(&route, session, frame);
+        }
+        match target {
             Kind::Broker | Kind::UserExplicit { .. } => Ok(()),
             Kind::Application(_) | Kind::UserOwn(_) | Kind::Unknown if strict || send.receipt.is_some() => {
                 Err(nowhere(&send.destination))
@@ -91,10 +106,4 @@ impl Broker {
 
 fn nowhere(destination: &str) -> Fault {
     Fault::new(FaultKind::Failed, format!("SEND to {destination:?}: no such destination is configured"))
-}
-
-/// Unix time in milliseconds.
-fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

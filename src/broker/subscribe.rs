@@ -5,6 +5,7 @@ use std::sync::Arc;
 use stampede_protocol::stomp::session::{Settlement, Subscribe};
 use stampede_protocol::stomp::{Fault, FaultKind};
 
+use super::kept::KeptSeat;
 use super::topics::{Seat, Subscriber};
 use super::{Broker, SessionHandle};
 use crate::destination::{Kind, Pattern, is_pattern};
@@ -20,6 +21,10 @@ pub enum Placement {
     Pattern(usize),
     /// Only the session itself knows it: an anonymous session's own queue.
     Session,
+    /// At a kept destination.
+    Kept(KeptSeat),
+    /// Answered once by a route, and never again.
+    Answered,
     /// Nowhere: a destination that belongs to nobody, as in Spring.
     Nowhere,
 }
@@ -56,6 +61,10 @@ impl Broker {
                 Some(user) => (self.place(&self.destinations.user_destination(user, rest), subscriber(true))?, true),
             },
             Kind::UserExplicit { .. } | Kind::Broker => (self.place(destination, subscriber(false))?, false),
+            Kind::Application(_) if let Some(route) = self.routes.find_subscribe(destination) => {
+                self.answer_subscribe(&route, session, to, subscribe)?;
+                (Placement::Answered, false)
+            }
             Kind::Application(_) | Kind::Unknown => {
                 count(&metrics().frames_dropped, "no-such-destination");
                 // Spring ignores it in silence; who asked for a receipt is told the truth.
@@ -68,6 +77,10 @@ impl Broker {
                 (Placement::Nowhere, false)
             }
         };
+        if let Err(fault) = self.join_by_subscription(session, destination) {
+            self.release(&placement.0);
+            return Err(fault);
+        }
         metrics().subscriptions_open.inc();
         Ok(placement)
     }
@@ -76,23 +89,37 @@ impl Broker {
         if is_pattern(name) {
             return Ok(Placement::Pattern(self.patterns.subscribe(pattern(name)?, subscriber)));
         }
-        Ok(Placement::Exact(self.topics.subscribe(name, subscriber, || self.policies.of(name))))
+        let policy = self.policies.of(name);
+        if let Some(kept) = policy.kept {
+            let seat = self.kept.subscribe(name, kept, subscriber);
+            return seat
+                .map(Placement::Kept)
+                .map_err(|refused| Fault::new(FaultKind::Limit, format!("SUBSCRIBE to {name:?}: {refused}")));
+        }
+        Ok(Placement::Exact(self.topics.subscribe(name, subscriber, policy)))
     }
 
-    /// Ends a subscription: nothing is delivered to it any more.
+    /// Ends a subscription: nothing is delivered to it any more, and what it was handed without proof is kept again.
     pub fn unsubscribe(&self, placement: &Placement) {
+        self.release(placement);
+        metrics().subscriptions_open.dec();
+    }
+
+    /// A delivery of this subscription was consumed or refused.
+    pub fn settle(&self, placement: &Placement, how: Settlement, seq: u64) {
+        if let Placement::Kept(seat) = placement {
+            self.kept.settle(seat, how, seq);
+        }
+    }
+
+    fn release(&self, placement: &Placement) {
         match placement {
             Placement::Exact(seat) => self.topics.unsubscribe(seat),
             Placement::Pattern(key) => self.patterns.unsubscribe(*key),
-            Placement::Session | Placement::Nowhere => {}
+            Placement::Kept(seat) => self.kept.unsubscribe(seat),
+            Placement::Session | Placement::Answered | Placement::Nowhere => {}
         }
-        metrics().subscriptions_open.dec();
     }
-}
-
-impl Broker {
-    /// A delivery of this subscription was consumed or refused.
-    pub fn settle(&self, _placement: &Placement, _how: Settlement, _seq: u64) {}
 }
 
 /// A broken pattern is refused here, so that it can never hurt anybody else (`spring-parity.md` 13.2).

@@ -62,8 +62,8 @@ impl Topics {
         Self { shards, hasher: RandomState::new() }
     }
 
-    /// Adds a subscriber; `policy` is asked only for a destination that had none.
-    pub(crate) fn subscribe(&self, name: &str, subscriber: Subscriber, policy: impl Fn() -> Policy) -> Seat {
+    /// Adds a subscriber; `policy` counts for a destination that had none.
+    pub(crate) fn subscribe(&self, name: &str, subscriber: Subscriber, policy: Policy) -> Seat {
         loop {
             let topic = self.find(name).unwrap_or_else(|| {
                 let mut shard = self.shard(name).write();
@@ -72,7 +72,7 @@ impl Topics {
                 }
                 // The text is copied: a decoded header may be a slice of a large read buffer.
                 let name = ByteString::from(name);
-                let topic = Topic { name: name.clone(), policy: policy(), subscribers: RwLock::default() };
+                let topic = Topic { name: name.clone(), policy, subscribers: RwLock::default() };
                 let topic = Arc::new(topic);
                 shard.insert(name, Arc::clone(&topic));
                 topic
@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn a_destination_lives_as_long_as_it_has_subscribers() {
         let topics = Topics::new();
-        let first = topics.subscribe("/topic/a", subscriber(1), Policy::default);
-        let second = topics.subscribe("/topic/a", subscriber(2), Policy::default);
+        let first = topics.subscribe("/topic/a", subscriber(1), Policy::default());
+        let second = topics.subscribe("/topic/a", subscriber(2), Policy::default());
         assert_eq!(topics.len(), 1);
         topics.unsubscribe(&first);
         let mut seen = Vec::new();
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(seen, [2]);
         topics.unsubscribe(&second);
         assert_eq!(topics.len(), 0);
-        let third = topics.subscribe("/topic/a", subscriber(3), Policy::default);
+        let third = topics.subscribe("/topic/a", subscriber(3), Policy::default());
         topics.unsubscribe(&second);
         assert_eq!(topics.len(), 1, "a seat given back twice takes nobody else's");
         topics.unsubscribe(&third);

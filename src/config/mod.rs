@@ -41,7 +41,16 @@ pub struct Config {
     /// Bounds of everything kept.
     pub mailbox: mailbox::Mailbox,
     /// Policies by destination; the first that matches counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub destination: Vec<DestinationPolicy>,
+    /// What application destinations do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub route: Vec<routes::RouteConfig>,
+    /// What is said when somebody comes or goes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub room: Vec<rooms::RoomConfig>,
+    /// Bounds of all rooms.
+    pub rooms: rooms::RoomsConfig,
     /// The demo page.
     pub demo: Demo,
     /// What the node writes about itself.
@@ -218,6 +227,9 @@ impl Default for Config {
             outbox: Outbox::default(),
             mailbox: mailbox::Mailbox::default(),
             destination: Vec::new(),
+            route: Vec::new(),
+            room: Vec::new(),
+            rooms: rooms::RoomsConfig::default(),
             demo: Demo::default(),
             log: Log::default(),
         }

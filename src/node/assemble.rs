@@ -10,15 +10,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use crate::broker::{Broker, BrokerConfig};
+use crate::broker::{Broker, BrokerConfig, Policies};
+use crate::config::problem::ConfigProblem;
 use crate::config::{self, Config};
 use crate::destination::Destinations;
 use crate::ids::NodeId;
+use crate::mailbox::KeepStore;
+use crate::mailbox::file::FileStore;
+use crate::mailbox::memory::MemoryStore;
+use crate::rooms::{self, MemoryRooms, RoomRules, Rooms};
+use crate::routes::{self, Routes};
 use crate::session::identify::Trusting;
 use crate::session::{Context, Stomp};
 use crate::timers::Wheel;
 use crate::transport::Endpoint;
 use crate::transport::websocket::WsSettings;
+use crate::web;
 
 /// Whether a node could be put together from this.
 ///
@@ -26,24 +33,63 @@ use crate::transport::websocket::WsSettings;
 ///
 /// Every problem, each with its place.
 pub fn check(config: &Config, text: &str, name: &str) -> Result<(), Vec<String>> {
-    broker_config(config, text, name).map(|_| ()).map_err(|problem| vec![problem])
+    broker_config(config, text, name).map(drop)
 }
 
-fn broker_config(config: &Config, _text: &str, name: &str) -> Result<BrokerConfig, String> {
+fn broker_config(config: &Config, text: &str, name: &str) -> Result<BrokerConfig, Vec<String>> {
     let destinations = Destinations::new(
         config.broker.prefixes.iter().map(String::as_str),
         &config.broker.application_prefix,
         &config.broker.user_prefix,
     );
-    let broker = BrokerConfig { destinations, policies: config.destination.clone(), outbox: config.outbox.clone() };
-    Broker::new(NodeId::random(), &broker).map_err(|problem| format!("{name}: {problem}"))?;
-    Ok(broker)
+    let mut config = config.clone();
+    if config.demo.enabled {
+        // The demo comes last, so that whatever the file says about the same destinations wins.
+        let demo: Config = toml::from_str(web::DEMO_CONFIG).map_err(|error| vec![format!("the demo: {error}")])?;
+        config.destination.extend(demo.destination);
+        config.route.extend(demo.route);
+        config.room.extend(demo.room);
+    }
+    let mut problems = Vec::new();
+    let mut note = |found: Vec<ConfigProblem>| problems.extend(found.iter().map(ToString::to_string));
+    let routes = routes::check(&config.route, &destinations, text, name).unwrap_or_else(|found| {
+        note(found);
+        Routes::default()
+    });
+    let rules = rooms::check(&config.room, &destinations, text, name).unwrap_or_else(|found| {
+        note(found);
+        RoomRules::default()
+    });
+    let policies = Policies::new(&config.destination, config.outbox.overflow);
+    match policies {
+        Ok(policies) if problems.is_empty() => Ok(BrokerConfig {
+            destinations,
+            policies,
+            outbox_limit: config.outbox.send_buffer_size_limit,
+            routes,
+            rooms: Rooms::new(rules, MemoryRooms::new(config.rooms)),
+            mailbox: config.mailbox,
+        }),
+        Ok(_) => Err(problems),
+        Err(problem) => {
+            problems.push(format!("{name}: {problem}"));
+            Err(problems)
+        }
+    }
 }
 
-/// Puts a node together.
+/// Puts a node together; blocks while the store is read.
 pub(super) fn assemble(config: Config, text: &str, name: &str) -> Result<Shared, String> {
-    let broker_config = broker_config(&config, text, name)?;
-    let broker = Arc::new(Broker::new(NodeId::random(), &broker_config)?);
+    let broker_config = broker_config(&config, text, name).map_err(|problems| problems.join("\n"))?;
+    let store: Arc<dyn KeepStore> = match &config.server.data_dir {
+        None => Arc::new(MemoryStore::default()),
+        Some(directory) => Arc::new(
+            FileStore::open(directory, config.mailbox.write_buffer)
+                .map_err(|error| format!("server.data_dir {}: {}", directory.display(), chain(&error)))?,
+        ),
+    };
+    let broker = Broker::new(NodeId::random(), broker_config, store).map_err(|error| chain(&error))?;
+    let broker = Arc::new(broker);
     let wheel = Arc::new(Wheel::new(Instant::now()));
     let sessions = TaskTracker::new();
     let authenticator = Arc::new(Trusting { user_header: config.identity.user_header.clone() });
@@ -79,7 +125,27 @@ pub(super) fn assemble(config: Config, text: &str, name: &str) -> Result<Shared,
 }
 
 /// Lets go of what outlives the sessions.
-pub(super) async fn close(_shared: &Shared) {}
+pub(super) async fn close(shared: &Shared) {
+    let store = Arc::clone(shared.broker.kept().store());
+    // Closing waits for the disk.
+    match tokio::task::spawn_blocking(move || store.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(error = %chain(&error), "the store did not close in order"),
+        Err(error) => tracing::error!(%error, "the store did not close in order"),
+    }
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
 
 fn frame_limits(limits: &config::Limits) -> (Limits, Limits) {
     let before = Limits {

@@ -55,7 +55,14 @@ impl Node {
     ///
     /// Says what to change.
     pub async fn start(config: Config, text: &str, name: &str) -> Result<Self, String> {
-        let shared = Arc::new(assemble::assemble(config, text, name)?);
+        let (text, name) = (text.to_owned(), name.to_owned());
+        // Reading the store blocks.
+        let runtime = tokio::runtime::Handle::current();
+        let assembled = tokio::task::spawn_blocking(move || {
+            let _context = runtime.enter();
+            assemble::assemble(config, &text, &name)
+        });
+        let shared = Arc::new(assembled.await.map_err(|error| error.to_string())??);
         let wanted = shared.config.server.listen;
         let listener = listen::bind(wanted)
             .map_err(|error| format!("cannot listen on {wanted}: {error}; another --listen ADDR:PORT may be free"))?;
@@ -128,13 +135,19 @@ pub async fn shutdown_signal() {
     }
 }
 
+/// Ticks between two looks for kept messages that have waited too long: a second.
+const SWEEP_EVERY: u64 = 20;
+
 /// Turns the timer wheel.
 async fn tick(shared: Arc<Shared>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    loop {
+    for ticks in 1_u64.. {
         interval.tick().await;
         shared.wheel.advance(Instant::now());
+        if ticks.is_multiple_of(SWEEP_EVERY) {
+            shared.broker.kept().sweep();
+        }
     }
 }
 

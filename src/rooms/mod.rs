@@ -145,6 +145,11 @@ impl<S: RoomStore> Rooms<S> {
         Self { rules, store }
     }
 
+    /// Whether any subscription joins a room; if none does, [`Rooms::subscribed`] need not be called.
+    pub fn follow_subscriptions(&self) -> bool {
+        self.rules.follow_subscriptions()
+    }
+
     /// To be called after a SUBSCRIBE was accepted: it may join a room. Returns what to publish.
     ///
     /// # Errors

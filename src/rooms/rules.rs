@@ -42,6 +42,12 @@ pub(super) struct Joining {
 }
 
 impl RoomRules {
+    /// Whether any subscription joins a room.
+    #[must_use]
+    pub fn follow_subscriptions(&self) -> bool {
+        self.rules.iter().any(|rule| rule.joining.is_some())
+    }
+
     pub(super) fn joining(&self, destination: &str, who: &Who<'_>) -> Result<Option<Joining>, Refusal> {
         // A pattern is not the destination of one room, although it reads like one: `/topic/content/*`.
         if is_pattern(destination) {

@@ -152,7 +152,6 @@ impl<L: Link> Drive<L> {
             self.blocked_since.get_or_insert(now);
         } else {
             self.blocked_since = None;
-            self.fence();
         }
         blocked
     }
@@ -187,12 +186,14 @@ impl<L: Link> Drive<L> {
     }
 
     /// Asks for a proof of what was written, one at a time.
-    fn fence(&mut self) {
+    fn fence(&mut self, cx: &mut task::Context<'_>) {
         let Some(proofs) = &mut self.proofs else { return };
         if proofs.fenced.is_empty() && !proofs.written.is_empty() {
             std::mem::swap(&mut proofs.fenced, &mut proofs.written);
             proofs.mark += 1;
             self.link.fence(proofs.mark);
+            // What the link does not take now it sends when it can: the flush has asked for the wake-up.
+            let _later = self.link.poll_flush(cx);
         }
     }
 
@@ -272,6 +273,9 @@ impl<L: Link> Drive<L> {
             Request::Unsubscribe { slot, receipt, .. } => {
                 if let Some(slot) = self.slots.take(slot) {
                     self.context.broker.unsubscribe(&slot.placement);
+                    if let Some(destination) = slot.joins {
+                        self.context.broker.leave_by_subscription(&self.handle, &destination);
+                    }
                 }
                 self.confirm(receipt);
             }
@@ -319,7 +323,9 @@ impl<L: Link> Drive<L> {
         let strict = self.context.session.strict;
         match self.context.broker.subscribe(&self.handle, to, &subscribe, strict) {
             Ok((placement, own)) => {
-                self.slots.put(to, placement, own);
+                let joins =
+                    self.context.broker.follows_subscriptions().then(|| ByteString::from(&*subscribe.destination));
+                self.slots.put(to, placement, own, joins);
                 self.confirm(subscribe.receipt);
             }
             Err(fault) => self.fail(fault.with_receipt(subscribe.receipt), now),
@@ -371,7 +377,6 @@ impl<L: Link> Drive<L> {
             }
             self.settle(Settlement::Ack, &proved);
         }
-        self.fence();
     }
 
     // --- the end ---
@@ -523,6 +528,9 @@ impl<L: Link> Drive<L> {
             }
             if more {
                 continue;
+            }
+            if !blocked {
+                self.fence(cx);
             }
             let quiet = if blocked {
                 self.handle.outbox.park_blocked(&mut self.taken.entries, cx.waker())

@@ -1,5 +1,7 @@
 //! The subscriptions of one session, as its task sees them: where each sits in the broker.
 
+use bytestring::ByteString;
+
 use crate::broker::Placement;
 use crate::outbox::SlotRef;
 
@@ -18,6 +20,8 @@ pub(super) struct Slot {
     pub(super) placement: Placement,
     /// Subscribed as `/user/queue/…`: messages show the destination in that form.
     pub(super) own: bool,
+    /// What was subscribed, if the end of the subscription may leave a room.
+    pub(super) joins: Option<ByteString>,
 }
 
 impl Slots {
@@ -27,13 +31,13 @@ impl Slots {
         SlotRef { slot, generation: self.generation }
     }
 
-    pub(super) fn put(&mut self, to: SlotRef, placement: Placement, own: bool) {
+    pub(super) fn put(&mut self, to: SlotRef, placement: Placement, own: bool, joins: Option<ByteString>) {
         let index = to.slot as usize;
         if self.slots.len() <= index {
             self.slots.reserve_exact(index + 1 - self.slots.len());
             self.slots.resize_with(index + 1, || None);
         }
-        self.slots[index] = Some(Slot { generation: to.generation, placement, own });
+        self.slots[index] = Some(Slot { generation: to.generation, placement, own, joins });
     }
 
     pub(super) fn take(&mut self, slot: u32) -> Option<Slot> {

@@ -89,7 +89,13 @@ fn one<L: Link>(
     let version = session.version();
     let subscription = session.subscription(to.slot)?;
     let token = Token { to, seq: kept.map(|kept| kept.seq) };
-    let copy = subscription.copy;
+    // A kept message has one id, however often it comes (`docs/differences.md`); only where ACK names nothing but that id
+    // does a second copy in one session need its own.
+    let copy = if kept.is_some() && (version == Version::V1_2 || subscription.ack == AckMode::Auto) {
+        0
+    } else {
+        subscription.copy
+    };
     let automatic = subscription.ack == AckMode::Auto;
     let ack = if automatic {
         None

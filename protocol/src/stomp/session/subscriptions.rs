@@ -130,8 +130,9 @@ impl Subscriptions {
         match &self.index {
             Some(index) if !is_wide(destination) => {
                 let narrow = index.narrow.get(destination).map_or(&[][..], Vec::as_slice);
-                let slots = narrow.iter().chain(&index.wide);
-                smallest_free(slots.filter_map(|slot| self.get(*slot)).map(|subscription| subscription.copy))
+                let others = narrow.iter().chain(&index.wide).filter_map(|slot| self.get(*slot));
+                let others = others.filter(|other| may_overlap(&other.destination, destination));
+                smallest_free(others.map(|other| other.copy))
             }
             _ => smallest_free(
                 self.slots
@@ -181,14 +182,33 @@ impl Index {
 /// Whether one message may reach a subscription to `a` and one to `b`. Errs towards yes: a number too many costs an
 /// octet, a number too few costs a client one of two messages with the same id.
 fn may_overlap(a: &str, b: &str) -> bool {
-    a == b || is_wide(a) || is_wide(b)
+    let begin_alike = || {
+        let (a, b) = (fixed_part(a), fixed_part(b));
+        a.starts_with(b) || b.starts_with(a)
+    };
+    a == b || (is_wide(a) || is_wide(b)) && begin_alike()
+}
+
+/// What every destination that such a subscription takes begins with.
+fn fixed_part(destination: &str) -> &str {
+    if destination.starts_with(USER) {
+        return USER;
+    }
+    let end = destination.find(WILDCARDS).unwrap_or(destination.len());
+    &destination[..end]
 }
 
 /// Whether a subscription to this destination takes messages of other destinations: a pattern, or a user destination,
 /// which is rewritten on its way.
 fn is_wide(destination: &str) -> bool {
-    destination.starts_with("/user/") || destination.contains(['*', '?', '{'])
+    destination.starts_with(USER) || destination.contains(WILDCARDS)
 }
+
+/// Spring's prefix of user destinations.
+const USER: &str = "/user/";
+
+/// What makes a destination a pattern.
+const WILDCARDS: [char; 3] = ['*', '?', '{'];
 
 /// The smallest number that is not in `used`, if there is one.
 fn smallest_free(used: impl Iterator<Item = u16>) -> Option<u16> {
@@ -226,7 +246,8 @@ mod tests {
             (&["/topic/a", "/topic/a", "/topic/a"], &[0, 1, 2]),
             (&["/topic/a", "/topic/a", "/topic/*"], &[0, 1, 2]),
             (&["/topic/*", "/topic/a", "/topic/b"], &[0, 1, 1]),
-            (&["/queue/a", "/user/queue/a", "/user/12/a"], &[0, 1, 2]),
+            (&["/queue/a", "/user/queue/a", "/user/12/a"], &[0, 0, 1]),
+            (&["/topic/**", "/topic", "/queue/a", "/user/queue/*"], &[0, 1, 0, 0]),
             (&["/topic/{x}", "/topic/?"], &[0, 1]),
         ] {
             assert_eq!(copies(&table(destinations)), expected, "{destinations:?}");

@@ -1,6 +1,7 @@
 //! The live HTTP sessions of one endpoint.
 //!
-//! Lock order: a session's own lock, then the wheel's; the table's lock is never held together with another.
+//! Lock order: a session's own lock, then the wheel's. Under the table's lock only a session is locked that nobody else
+//! knows yet.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -82,9 +83,12 @@ impl Sessions {
             }
             Entry::Vacant(entry) => {
                 let live = Live::new(Arc::clone(entry.key()), Arc::clone(self));
+                // Nobody else knows it yet, so this does not wait; whoever finds it finds it with its timer.
+                let mut inner = live.inner.lock();
                 entry.insert(Arc::clone(&live));
                 drop(table);
-                live.inner.lock().timer = Some(self.wheel.add(Arc::clone(&live)));
+                inner.timer = Some(self.wheel.add(Arc::clone(&live)));
+                drop(inner);
                 self.counters.sessions_open.fetch_add(1, Ordering::Relaxed);
                 self.counters.sessions_begun.fetch_add(1, Ordering::Relaxed);
                 Found::Fresh(live)

@@ -36,6 +36,8 @@ impl Script {
 /// What the server did.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
+    /// CONNECTED has come: how often the server will beat and wants us to, in milliseconds, 0 for never.
+    Connected((u64, u64)),
     /// CONNECTED has come, and the receipt of the subscription if there is one.
     Ready,
     /// A MESSAGE frame.
@@ -123,16 +125,16 @@ fn answer(
 ) -> Result<(), String> {
     let command = payload.split(|&byte| byte == b'\n').next().unwrap_or_default();
     match (*phase, command) {
-        (Phase::Connecting, b"CONNECTED") => match &script.subscribe {
-            Some(subscribe) => {
+        (Phase::Connecting, b"CONNECTED") => {
+            on(Event::Connected(stomp::heart_beat(payload)));
+            if let Some(subscribe) = &script.subscribe {
                 out.extend_from_slice(subscribe);
                 *phase = Phase::Subscribing;
-            }
-            None => {
+            } else {
                 *phase = Phase::Ready;
                 on(Event::Ready);
             }
-        },
+        }
         (Phase::Subscribing, b"RECEIPT") => {
             *phase = Phase::Ready;
             on(Event::Ready);
@@ -189,7 +191,9 @@ mod tests {
     fn dialogue() -> Vec<u8> {
         let script = script();
         let mut wire = handshake::response(script.upgrade()).unwrap().into_bytes();
-        for payload in ["CONNECTED\nversion:1.2\n\n\0", "RECEIPT\nreceipt-id:subscribed\n\n\0", "MESSAGE\n\n1\0"] {
+        for payload in
+            ["CONNECTED\nversion:1.2\nheart-beat:20,30\n\n\0", "RECEIPT\nreceipt-id:subscribed\n\n\0", "MESSAGE\n\n1\0"]
+        {
             ws::put_server(&mut wire, ws::TEXT, payload.as_bytes());
         }
         ws::put_server(&mut wire, ws::PING, b"?");
@@ -203,8 +207,8 @@ mod tests {
         let wire = dialogue();
         let whole = play(&wire, wire.len());
         assert_eq!(whole.0, Ok(()));
-        assert_eq!(whole.1[..3], ["Ready", "MESSAGE\n\n1\0", "Beat"]);
-        assert_eq!(whole.1[3].len(), 70_000);
+        assert_eq!(whole.1[..4], ["Connected((20, 30))", "Ready", "MESSAGE\n\n1\0", "Beat"]);
+        assert_eq!(whole.1[4].len(), 70_000);
         let mut asked = script().connect;
         asked.extend(script().subscribe.unwrap());
         ws::put_client(&mut asked, ws::PONG, b"?");

@@ -25,6 +25,15 @@ pub fn subscribe(destination: &str) -> String {
     format!("SUBSCRIBE\nid:{SUBSCRIPTION}\ndestination:{destination}\nreceipt:{RECEIPT}\n\n\0")
 }
 
+/// The heart-beat header of a CONNECTED frame in milliseconds: what the server sends, what it wants; 0 without one.
+#[must_use]
+pub fn heart_beat(connected: &[u8]) -> (u64, u64) {
+    let connected = String::from_utf8_lossy(connected);
+    let header = connected.lines().find_map(|line| line.strip_prefix("heart-beat:")).unwrap_or_default();
+    let (sends, wants) = header.split_once(',').unwrap_or_default();
+    (sends.trim().parse().unwrap_or(0), wants.trim().parse().unwrap_or(0))
+}
+
 /// A SEND frame, masked and ready but for its number.
 #[derive(Debug)]
 pub struct Send {
@@ -128,6 +137,12 @@ mod tests {
                 assert_eq!(check_message(&message(number, body_len), "/topic/a", body_len), Ok(number));
             }
         }
+    }
+
+    #[test]
+    fn the_heart_beat_of_the_server_is_read() {
+        assert_eq!(heart_beat(b"CONNECTED\nversion:1.2\nheart-beat:10000,5000\n\n\0"), (10_000, 5_000));
+        assert_eq!(heart_beat(b"CONNECTED\nversion:1.2\n\n\0"), (0, 0));
     }
 
     #[track_caller]

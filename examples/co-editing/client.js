@@ -38,8 +38,8 @@ function editTogether({ id, name, blogId, server }) {
   $("desk").hidden = false;
   $("content").oninput = ({ target }) => client.publish({ destination: `/app/sync/${id}/${blogId}`, body: target.value });
   $("over").onclick = () => client.publish({ destination: `/app/taskOver/${id}`, body: blogId });
-  $("destroy").onclick = () => client.publish({ destination: `/app/destroy/${blogId}` });
   $("leave").onclick = async () => {
+    client.publish({ destination: `/app/destroy/${blogId}` });
     await client.deactivate();
     $("enter").hidden = false;
     $("desk").hidden = true;
@@ -47,8 +47,8 @@ function editTogether({ id, name, blogId, server }) {
   $("say").onsubmit = (event) => {
     event.preventDefault();
     const [to, message] = [$("to").value, $("message").value];
-    client.publish({ destination: `/app/chat/${id}/${to}/${blogId}`, body: message });
-    showChat({ from: id, to, message });
+    client.publish({ destination: `/app/chat/${name}/${to}/${blogId}`, body: message });
+    showChat({ from: name, to, message });
     $("message").value = "";
   };
 }
@@ -60,7 +60,7 @@ function showUsers(users, me) {
 }
 
 function showChat({ from, to, message }) {
-  say(`${nameOf(from)} to ${nameOf(to)}: ${message}`);
+  say(`${from} to ${nameOf(to)}: ${message}`);
 }
 
 function showGone({ username }) {
@@ -82,7 +82,7 @@ function showContent({ from, content }, me) {
 }
 
 function nameOf(id) {
-  return [...$("to").options].find((option) => option.value === id)?.textContent ?? id;
+  return [...$("to").options].find((option) => option.value === id)?.textContent ?? "you";
 }
 
 function say(text) {

@@ -86,6 +86,21 @@ mod tests {
     }
 
     #[test]
+    fn the_configuration_that_the_page_relies_on_is_valid() {
+        #[derive(serde::Deserialize)]
+        struct Sections {
+            route: Vec<crate::config::routes::RouteConfig>,
+            room: Vec<crate::config::rooms::RoomConfig>,
+            destination: Vec<crate::config::DestinationPolicy>,
+        }
+        let sections: Sections = toml::from_str(DEMO_CONFIG).unwrap();
+        let destinations = crate::destination::Destinations::default();
+        crate::routes::check(&sections.route, &destinations, DEMO_CONFIG, "demo.toml").unwrap();
+        crate::rooms::check(&sections.room, &destinations, DEMO_CONFIG, "demo.toml").unwrap();
+        assert!(sections.destination.iter().all(|policy| policy.keep.is_some()));
+    }
+
+    #[test]
     fn other_paths_are_nothing() {
         for path in ["", "/index.html", "/demo", "/demo/", "/demo/mod.rs", "/demo/../app.js", "/demo/demo.toml"] {
             assert_eq!(asset(path), None, "{path}");

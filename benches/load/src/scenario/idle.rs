@@ -20,7 +20,7 @@ pub struct Idle {
     #[arg(long, default_value = "/topic/bench")]
     pub destination: String,
     /// Seconds at most until the memory has settled
-    #[arg(long, default_value_t = 15.0)]
+    #[arg(long, default_value_t = 40.0)]
     pub seconds: f64,
 }
 
@@ -33,7 +33,7 @@ impl Idle {
     pub fn run(&self, subject: &Subject) -> Result<Report> {
         let pid = subject.known_pid()?;
         let mut pool = Pool::new(subject.target.addr)?;
-        let before = self.settled(pid, &mut pool, 0)?;
+        let before = self.settled(pid, &mut pool, 0, STILL)?;
         let one_plan = (!self.destination.contains("{}")).then(|| subject.plan(Some(&self.destination)));
         let ids = open_all(
             &mut pool,
@@ -42,11 +42,13 @@ impl Idle {
                 None => subject.plan(Some(&destination(&self.destination, n))),
             }),
         )?;
-        let with = self.settled(pid, &mut pool, self.count)?;
+        let with = self.settled(pid, &mut pool, self.count, STILL)?;
         for id in ids {
             pool.close(id)?;
         }
-        let after = self.settled(pid, &mut pool, 0)?;
+        let closed = Instant::now();
+        let after = self.settled(pid, &mut pool, 0, STILL_AFTER)?;
+        let waited = closed.elapsed();
         if !pool.is_empty() {
             return Err(Error::Server(format!("left {} closed connections open", pool.len())));
         }
@@ -58,15 +60,16 @@ impl Idle {
         report.add("with_kib", kib(with), " KiB");
         report.add("after_kib", kib(after), " KiB");
         report.add("kept_kib", kib(after) - kib(before), " KiB");
+        report.add("waited_s", waited.as_secs_f64(), " s");
         Ok(report)
     }
 
-    /// Resident memory once it has not moved for [`STILL`]; `open` connections must last meanwhile.
-    fn settled(&self, pid: u32, pool: &mut Pool, open: usize) -> Result<u64> {
+    /// Resident memory once it has not moved for `still`; `open` connections must last meanwhile.
+    fn settled(&self, pid: u32, pool: &mut Pool, open: usize, still: Duration) -> Result<u64> {
         let give_up = Instant::now() + Duration::from_secs_f64(self.seconds);
         let mut last = process::rss(pid)?;
         let mut since = Instant::now();
-        while since.elapsed() < STILL && Instant::now() < give_up {
+        while since.elapsed() < still && Instant::now() < give_up {
             let mut ended = None;
             let pause = Instant::now() + LOOK_EVERY;
             while Instant::now() < pause {
@@ -91,6 +94,8 @@ impl Idle {
 
 /// Memory that has not moved for so long is taken to have settled.
 const STILL: Duration = Duration::from_secs(2);
+/// The same after the end: allocators give back what is free only with a delay.
+const STILL_AFTER: Duration = Duration::from_secs(12);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Less than this is no movement.
 const SAME: u64 = 64 << 10;

@@ -43,7 +43,7 @@ pub(super) fn full() -> Vec<Case> {
         fanout(100, 1024, 16, bounds(), "ratio <= 2"),
         unicast(100, bounds()),
         connect(20_000),
-        idle(10_000, 15.0),
+        idle(10_000, 40.0),
         heart_beat(5_000, 10_000, 30.0),
         slow(20, 15.0),
     ]

@@ -1,4 +1,29 @@
-//! Stampede: a STOMP-over-WebSocket broker relay.
+//! Stampede: a STOMP broker for browsers, over WebSocket and SockJS, in the place of Spring's in-process simple broker.
+//!
+//! One message's way through the rooms:
+//!
+//! ```text
+//!  socket ─► transport ─► session ─► broker ─┬─► destination   what does the text mean?
+//!            bytes of     frames,    verbs   ├─► routes ─► rooms   application destinations
+//!            a Link       state              ├─► mailbox       kept until delivery is proved
+//!                                            ▼
+//!  socket ◄─ transport ◄─ session ◄────── outbox               one per session, bounded
+//!            one write    head + shared body of a message
+//! ```
+//!
+//! - [`transport`] turns sockets and HTTP requests into [`Link`](session::link::Link)s: raw WebSocket, SockJS over
+//!   WebSocket, SockJS over HTTP. It does not know what is said over them.
+//! - [`session`] is one task per connection. It feeds the decoder and the state machine of [`stampede_protocol`], calls the
+//!   broker, and is the only writer to its link.
+//! - [`broker`] knows who subscribed to what. Its verbs never wait: a message is offered to the [`outbox`] of each
+//!   subscriber, and what takes longer confirms itself later, through a [`Handover`](broker::Handover).
+//! - [`destination`] reads destinations and patterns; [`routes`] says what application destinations do; [`rooms`] knows
+//!   who is together; [`mailbox`] keeps messages for receivers who are absent or busy.
+//! - [`node`] puts all of it together, listens, and drains at the end. [`node::check`] is the only other way in: it says
+//!   whether a [`config`] could be put together.
+//! - [`timers`], [`telemetry`], [`close`], [`ids`] and [`message`] serve all rooms; [`web`] holds the demo page.
+//!
+//! `ARCHITECTURE.md` beside the sources has the order of the rooms, the order of the locks, and what must stay true.
 
 pub mod broker;
 pub mod close;

@@ -1,5 +1,6 @@
-//! Behaviour tests against the real binary.
+//! Behaviour tests against the real binary, and facts about the tree.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod sockjs;
 mod support;
+mod tidy;

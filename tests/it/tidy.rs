@@ -1,0 +1,279 @@
+//! Facts about the tree that no compiler checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// The rooms of `src/` from the top down, as `ARCHITECTURE.md` lists them: a room names only rooms of later rows.
+const ROOMS: [&[&str]; 12] = [
+    &["main"],
+    &["node"],
+    &["transport", "web"],
+    &["session"],
+    &["broker"],
+    &["rooms"],
+    &["routes", "mailbox"],
+    &["telemetry"],
+    &["config"],
+    &["outbox"],
+    &["message", "destination"],
+    &["close", "timers", "ids"],
+];
+
+/// Longest source file in lines, tests included.
+const LONG: usize = 500;
+
+/// Files that may be longer, each with its reason.
+const MAY_BE_LONG: [(&str, &str); 2] = [
+    ("src/session/drive.rs", "one state machine; every part of it reads the same fields"),
+    ("src/transport/websocket.rs", "one socket: its reading and its writing share one state"),
+];
+
+/// What `stampede-protocol` is built from, build-time helpers of `thiserror` included. Nothing of it opens a socket,
+/// starts a task or reads a clock.
+const PROTOCOL_IS_BUILT_FROM: [&str; 11] = [
+    "bytes",
+    "bytestring",
+    "memchr",
+    "nom",
+    "proc-macro2",
+    "quote",
+    "slab",
+    "syn",
+    "thiserror",
+    "thiserror-impl",
+    "unicode-ident",
+];
+
+/// Directories that hold what tools make.
+const MADE_BY_TOOLS: [&str; 7] = [".git", "target", "node_modules", ".venv", "output", "artifacts", "coverage"];
+
+#[test]
+fn imports_point_downward() {
+    let level: BTreeMap<&str, usize> =
+        ROOMS.iter().enumerate().flat_map(|(level, rooms)| rooms.iter().map(move |room| (*room, level))).collect();
+    let mut wrong = String::new();
+    let mut known = BTreeSet::new();
+    for file in files("src", "rs") {
+        let room = room_of(&file);
+        if room == "lib" {
+            continue;
+        }
+        let Some(own) = level.get(room.as_str()) else {
+            let _ = writeln!(wrong, "{}: the room {room} stands in no row", file.display());
+            continue;
+        };
+        for named in rooms_named(&code(&file)) {
+            // The library's name for itself in `main.rs`, and modules of dependencies, are no rooms.
+            let Some(other) = level.get(named.as_str()) else { continue };
+            if other <= own && named != room {
+                let _ = writeln!(wrong, "{}: {room} names {named}, which is not below it", file.display());
+            }
+        }
+        known.insert(room);
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    let listed: BTreeSet<String> = level.keys().map(|room| (*room).to_owned()).collect();
+    assert_eq!(known, listed, "a row names a room that does not exist");
+}
+
+#[test]
+fn the_order_of_rooms_is_the_documented_one() {
+    let text = read("ARCHITECTURE.md");
+    let block = text.split("```text rooms\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let written: Vec<Vec<&str>> =
+        block.lines().map(|line| line.split("  ").next().unwrap().split(", ").collect()).collect();
+    assert_eq!(written, ROOMS);
+}
+
+#[test]
+fn source_files_are_short() {
+    let long: Vec<String> = files("src", "rs")
+        .into_iter()
+        .chain(files("protocol/src", "rs"))
+        .filter_map(|file| {
+            let lines = read(&file).lines().count();
+            let excused = MAY_BE_LONG.iter().any(|(name, _)| Path::new(name) == file);
+            (lines > LONG && !excused).then(|| format!("{}: {lines} lines", file.display()))
+        })
+        .collect();
+    assert!(long.is_empty(), "longer than {LONG} lines; split, or give a reason here: {long:#?}");
+    for (name, _) in MAY_BE_LONG {
+        assert!(root().join(name).is_file(), "{name} is gone; take it off the list");
+    }
+}
+
+/// `Cargo.lock` lists what a crate is built from for any target and feature, so this is wider than
+/// `cargo tree -p stampede-protocol -e normal`.
+#[test]
+fn protocol_does_no_io() {
+    let manifest: toml::Table = read("protocol/Cargo.toml").parse().unwrap();
+    let lock: toml::Table = read("Cargo.lock").parse().unwrap();
+    let packages = lock["package"].as_array().unwrap();
+    let mut found = BTreeSet::new();
+    let mut waiting: Vec<String> = manifest["dependencies"].as_table().unwrap().keys().cloned().collect();
+    while let Some(name) = waiting.pop() {
+        if !found.insert(name.clone()) {
+            continue;
+        }
+        for package in packages.iter().filter(|package| package["name"].as_str() == Some(&name)) {
+            let needs = package.get("dependencies").and_then(|needs| needs.as_array()).into_iter().flatten();
+            // "name", or "name version" where the lock file holds several.
+            waiting.extend(needs.map(|need| need.as_str().unwrap().split(' ').next().unwrap().to_owned()));
+        }
+    }
+    assert_eq!(found, PROTOCOL_IS_BUILT_FROM.map(str::to_owned).into());
+    for file in files("protocol/src", "rs") {
+        if file.iter().any(|part| part == "tests" || part == "tests.rs") {
+            continue;
+        }
+        let code = code(&file);
+        let code = code.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for forbidden in ["std::net", "std::fs", "std::thread", "std::io", "Instant::now", "SystemTime", "println!"] {
+            assert!(!code.contains(forbidden), "{} uses {forbidden}", file.display());
+        }
+    }
+}
+
+#[test]
+fn relative_links_lead_somewhere() {
+    let mut broken = Vec::new();
+    let mut seen = 0;
+    for file in tree().into_iter().filter(|file| file.extension().is_some_and(|end| end == "md")) {
+        for link in links(&read(&file)) {
+            seen += 1;
+            let target = root().join(&file).parent().unwrap().join(&link);
+            if !target.exists() {
+                broken.push(format!("{}: {link}", file.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(seen > 0, "links were not found any more");
+}
+
+/// A path of somebody's machine in a file works on that machine alone.
+#[test]
+fn no_file_knows_the_machine_it_was_written_on() {
+    let mut paths = vec![format!("{}/", root().display())];
+    paths.extend(["home", "root", "Users"].map(|directory| format!("/{directory}/")));
+    paths.extend(std::env::var("HOME").ok().filter(|home| home.len() > 1).map(|home| format!("{home}/")));
+    let mut found = Vec::new();
+    for file in tree() {
+        let Ok(text) = String::from_utf8(std::fs::read(root().join(&file)).unwrap()) else { continue };
+        for path in &paths {
+            let begins = |at: usize| {
+                let before = text[..at].chars().next_back();
+                before.is_none_or(|before| !before.is_alphanumeric() && !"/*.-_}~$".contains(before))
+            };
+            if let Some((at, _)) = text.match_indices(path.as_str()).find(|(at, _)| begins(*at)) {
+                let line = text[..at].matches('\n').count() + 1;
+                found.push(format!("{}:{line}: {path}", file.display()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: impl AsRef<Path>) -> String {
+    let file = root().join(file);
+    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// Every file of the project, relative to its root.
+fn tree() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![root().to_owned()];
+    while let Some(directory) = waiting.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let entry = entry.unwrap();
+            let kind = entry.file_type().unwrap();
+            let path = entry.path();
+            if kind.is_dir() && !MADE_BY_TOOLS.iter().any(|name| *name == entry.file_name()) {
+                waiting.push(path);
+            } else if kind.is_file() {
+                found.push(path.strip_prefix(root()).unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn files(under: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = tree();
+    found.retain(|file| file.starts_with(under) && file.extension().is_some_and(|end| end == extension));
+    assert!(!found.is_empty(), "nothing in {under}");
+    found
+}
+
+/// `src/session/drive.rs` and `src/session.rs` are of the room `session`.
+fn room_of(file: &Path) -> String {
+    let part = file.strip_prefix("src").unwrap().iter().next().unwrap().to_str().unwrap();
+    part.trim_end_matches(".rs").to_owned()
+}
+
+/// A file without its comments, which may speak of anything.
+fn code(file: &Path) -> String {
+    let lines = read(file);
+    let lines: Vec<&str> = lines.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    lines.join("\n")
+}
+
+/// What follows `crate::`, or `stampede::` in the binary, braces of a `use` included.
+fn rooms_named(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for start in ["crate::", " stampede::"] {
+        for (at, _) in code.match_indices(start) {
+            let rest = &code[at + start.len()..];
+            match rest.strip_prefix('{') {
+                Some(list) => {
+                    let list = list.split("};").next().unwrap_or_default();
+                    found.extend(list.split(',').map(word));
+                }
+                None => {
+                    found.insert(word(rest));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn word(text: &str) -> String {
+    text.trim_start().chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
+}
+
+/// Targets of Markdown links that lead to files, without their anchors.
+fn links(text: &str) -> Vec<String> {
+    let mut in_code = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+        }
+        if in_code {
+            continue;
+        }
+        for part in line.split("](").skip(1) {
+            let target = part.split(')').next().unwrap_or_default();
+            let file = target.split('#').next().unwrap_or_default();
+            if !file.is_empty() && !file.contains("://") && !file.starts_with("mailto:") {
+                found.push(file.to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_use_list_names_its_rooms() {
+    let code =
+        "use crate::config::{self, Config};\nuse crate::{close::CloseReason, ids};\nlet x = crate::timers::TICK;";
+    let found: Vec<String> = rooms_named(code).into_iter().collect();
+    assert_eq!(found, ["close", "config", "ids", "timers"]);
+}

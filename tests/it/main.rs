@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod sockjs;
+mod stomp;
 mod support;
 mod tidy;

@@ -1,6 +1,10 @@
 //! Small helpers of the behaviour tests.
 
+pub(crate) mod client;
 pub(crate) mod http;
+pub(crate) mod server;
+pub(crate) mod transcript;
+pub(crate) mod ws;
 
 use std::time::Duration;
 

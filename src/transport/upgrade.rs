@@ -54,12 +54,14 @@ impl<A: Application> Endpoint<A> {
         let endpoint = Arc::clone(self);
         tokio::spawn(async move {
             let Some((io, early)) = take_over(socket).await else { return };
+            // A task of its own, exactly as large as the session: this one also holds what the handshake needed, and
+            // would go on holding it for as long as the connection lives.
             if framed {
                 let link =
-                    SockJsWs::new(WsLink::new(io, early, endpoint.sockjs.socket(endpoint.socket)), &endpoint.sockjs);
-                endpoint.app.serve(link, handshake).await;
+                    SockJsWs::new(WsLink::new(io, &early, endpoint.sockjs.socket(endpoint.socket)), &endpoint.sockjs);
+                tokio::spawn(endpoint.app.serve(link, handshake));
             } else {
-                endpoint.app.serve(WsLink::new(io, early, endpoint.socket), handshake).await;
+                tokio::spawn(endpoint.app.serve(WsLink::new(io, &early, endpoint.socket), handshake));
             }
         });
         response

@@ -87,7 +87,7 @@ enum State {
 impl WsLink {
     /// Takes over `io` after a `101`; `early` are octets read past the request head.
     #[must_use]
-    pub fn new(io: TcpStream, early: Bytes, settings: WsSettings) -> Self {
+    pub fn new(io: TcpStream, early: &[u8], settings: WsSettings) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_RESERVE)
             .write_buffer_size(0)
@@ -97,7 +97,8 @@ impl WsLink {
             io,
             codec: WebSocketContext::new(Role::Server, Some(config)),
             inputs: VecDeque::new(),
-            early,
+            // Copied: even an empty slice would keep hyper's whole read buffer for as long as the connection lives.
+            early: Bytes::copy_from_slice(early),
             out: Output::default(),
             state: State::Open,
             settings,

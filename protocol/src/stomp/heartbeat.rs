@@ -69,6 +69,9 @@ pub fn agree(client: HeartBeat, server: HeartBeat) -> Agreed {
     }
 }
 
+/// How early a beat may be; more would only be more of them.
+const MOST_EARLY: Duration = Duration::from_secs(1);
+
 /// When to beat and when to give up, for one connection. Any octet counts as a beat, in both directions.
 ///
 /// ```
@@ -111,11 +114,12 @@ impl Pulse {
         self.received = self.received.max(now);
     }
 
-    /// When to write a line end if nothing else was written until then: at three quarters of the interval, so that the
-    /// gap the peer sees stays within the agreed one although timers and networks are late.
+    /// When to write a line end if nothing else was written until then: before the interval is over by a quarter of it,
+    /// at most a second, so that the gap the peer sees stays within the agreed one although timers and networks are late.
     #[must_use]
     pub fn beat_at(&self) -> Option<Instant> {
-        self.sent.checked_add(self.agreed.send_every? / 4 * 3)
+        let every = self.agreed.send_every?;
+        self.sent.checked_add(every - (every / 4).min(MOST_EARLY))
     }
 
     /// When the peer counts as dead if nothing comes until then.

@@ -108,8 +108,8 @@ struct Row {
 }
 
 fn table(out: &mut impl Write, cases: &[Case], rows: &[Row]) -> std::io::Result<()> {
-    writeln!(out, "\n| {:<46} | {:>20} | {:>20} | {:>5} | {:<16} |", "", "floor", "server", "ratio", "aim")?;
-    writeln!(out, "|:{:-<46}-|-{:-<20}:|-{:-<20}:|-{:-<5}:|:{:-<16}-|", "", "", "", "", "")?;
+    writeln!(out, "\n| {:<47} | {:>20} | {:>20} | {:>5} | {:<16} |", "", "floor", "server", "ratio", "aim")?;
+    writeln!(out, "|:{:-<47}-|-{:-<20}:|-{:-<20}:|-{:-<5}:|:{:-<16}-|", "", "", "", "", "")?;
     for (case, row) in cases.iter().zip(rows) {
         for column in &case.columns {
             let floor = Spread::of(&row.floor, column.figure);
@@ -122,7 +122,7 @@ fn table(out: &mut impl Write, cases: &[Case], rows: &[Row]) -> std::io::Result<
             };
             writeln!(
                 out,
-                "| {:<46} | {:>20} | {:>20} | {ratio:>5} | {:<16} |",
+                "| {:<47} | {:>20} | {:>20} | {ratio:>5} | {:<16} |",
                 format!("{}, {}", case.name, column.label),
                 floor.map_or_else(String::new, |spread| spread.to_string()),
                 server.map_or_else(String::new, |spread| spread.to_string()),

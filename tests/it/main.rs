@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod sockjs;
+mod spring;
 mod stomp;
 mod support;
 mod tidy;

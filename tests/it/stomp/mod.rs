@@ -5,6 +5,7 @@
 mod limits;
 mod streams;
 mod time;
+mod work_queues;
 
 use crate::support::server::Shared;
 use crate::support::transcript::play_all;

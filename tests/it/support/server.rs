@@ -39,6 +39,12 @@ impl Server {
         };
         Self { child, address, _output: output, _config: file }
     }
+
+    /// Asks it to shut down, as an operator does.
+    pub(crate) fn terminate(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
 }
 
 impl Drop for Server {

@@ -92,6 +92,7 @@ impl Player<'_> {
                 return same(&found, chosen);
             }
             "connects" => {
+                let rest = String::from_utf8(self.names.fill(rest)?).map_err(|error| error.to_string())?;
                 let mut words = rest.split(' ');
                 let version = words.next().unwrap_or_default();
                 let headers: Vec<&str> = words.collect();

@@ -149,7 +149,7 @@ fn relative_links_lead_somewhere() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
-    assert!(seen > 0, "links were not found any more");
+    assert!(seen > 10, "links were not found any more");
 }
 
 /// A path of somebody's machine in a file works on that machine alone.

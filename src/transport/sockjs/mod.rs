@@ -6,7 +6,7 @@
 //!             body::Stream ◄── chunks ┘ └── HttpLink ◄── Application
 //! ```
 //!
-//! A session lives in [`sessions`] between the requests that carry it; its rules are the state machine of
+//! A session lives in `sessions` between the requests that carry it; its rules are the state machine of
 //! `stampede_protocol::sockjs`. What is here: HTTP around it, wake-ups, and one timer wheel for all of an endpoint.
 
 mod counters;

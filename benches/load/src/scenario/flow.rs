@@ -2,7 +2,7 @@
 //!
 //! Each group is a closed loop of its own: a message is in flight from its SEND until its last subscriber has it, and
 //! no more than the bound are. What may be sent after a turn is sent in one write, as it comes to be in a busy client.
-//! Every message is counted; one in [`CHECK_EVERY`] per subscriber is checked to the last byte and for its place in the
+//! Every message is counted; one in `CHECK_EVERY` per subscriber is checked to the last byte and for its place in the
 //! order, which also finds what was lost or doubled before it.
 
 use std::time::{Duration, Instant};

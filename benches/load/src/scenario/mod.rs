@@ -95,7 +95,7 @@ pub fn destination(pattern: &str, n: usize) -> String {
     pattern.replace("{}", &n.to_string())
 }
 
-/// Gives up when nothing has moved for [`PATIENCE`].
+/// Gives up when nothing has moved for `PATIENCE`.
 #[derive(Debug)]
 pub struct Patience(Instant);
 

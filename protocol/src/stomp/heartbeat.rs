@@ -81,7 +81,7 @@ const MOST_EARLY: Duration = Duration::from_secs(1);
 /// let side = HeartBeat { can_ms: 10_000, want_ms: 10_000 };
 /// let start = Instant::now();
 /// let mut pulse = Pulse::new(agree(side, side), Pulse::DEFAULT_PATIENCE, start);
-/// assert_eq!(pulse.next_timeout(), Some(start + Duration::from_millis(7500)));
+/// assert_eq!(pulse.next_timeout(), Some(start + Duration::from_secs(9)));
 /// pulse.sent(start + Duration::from_secs(7));
 /// assert!(!pulse.is_due(start + Duration::from_secs(10)));
 /// assert!(pulse.is_dead(start + Duration::from_secs(30)));

@@ -9,9 +9,10 @@ import { Inbox, within } from "../support.mjs";
 
 const require = createRequire(import.meta.url);
 
-/** @stomp/stompjs 5 to 7: one class, one way to use it. `library` is the module. */
-export function stompJs(name, library) {
-  return { name, version: "1.2", escapes: true, open: (options) => new StompJsSession(library, options) };
+/** @stomp/stompjs 5 to 7: one class, one way to use it. `library` is the module, `settings` are those of its client. */
+export function stompJs(name, library, settings = {}) {
+  const open = (options) => new StompJsSession(library, options, settings);
+  return { name, version: "1.2", escapes: true, open };
 }
 
 /** stompjs 2.3.3 and webstomp-client, which share their shape but for a few arguments. */
@@ -32,18 +33,24 @@ export const stompJs2 = {
     }),
 };
 
-export const webStomp = {
-  name: "webstomp-client 1.2.6",
-  version: "1.2",
-  escapes: false,
-  protocols: ["v10.stomp", "v11.stomp", "v12.stomp"],
-  open: (options) =>
-    new CallbackSession(options, {
-      library: require("webstomp-client"),
-      send: (client, destination, body, headers) => client.send(destination, body, headers),
-      unsubscribe: (client, id, headers) => client.unsubscribe(id, headers),
-    }),
-};
+export const webStomp = webStompWith("webstomp-client 1.2.6", {});
+export const webStompBinary = webStompWith("webstomp-client 1.2.6 in binary", { binary: true });
+
+function webStompWith(name, settings) {
+  return {
+    name,
+    version: "1.2",
+    escapes: false,
+    protocols: ["v10.stomp", "v11.stomp", "v12.stomp"],
+    open: (options) =>
+      new CallbackSession(options, {
+        library: require("webstomp-client"),
+        settings,
+        send: (client, destination, body, headers) => client.send(destination, body, headers),
+        unsubscribe: (client, id, headers) => client.unsubscribe(id, headers),
+      }),
+  };
+}
 
 /** @stomp/rx-stomp 2: observables above @stomp/stompjs 7. */
 export function rxStomp(name, library) {
@@ -58,13 +65,15 @@ class Beats {
   watch(socket) {
     const send = socket.send.bind(socket);
     socket.send = (data) => {
-      if (data === "\n") this.sent.push("beat");
+      if (isBeat(data)) this.sent.push("beat");
       return send(data);
     };
-    socket.addEventListener("message", ({ data }) => data === "\n" && this.received.push("beat"));
+    socket.addEventListener("message", ({ data }) => isBeat(data) && this.received.push("beat"));
     return socket;
   }
 }
+
+const isBeat = (data) => data === "\n" || (data.byteLength === 1 && new Uint8Array(data)[0] === 10);
 
 class Session {
   beats = new Beats();
@@ -102,9 +111,10 @@ class Session {
 class StompJsSession extends Session {
   reconnects = true;
 
-  constructor({ Client }, options) {
+  constructor({ Client }, options, settings) {
     super(options);
     this.client = new Client({
+      ...settings,
       webSocketFactory: this.makeSocket,
       connectHeaders: { login: this.login },
       heartbeatIncoming: this.heartBeat,
@@ -158,7 +168,7 @@ class CallbackSession extends Session {
 
   connect() {
     const heartbeat = { incoming: this.heartBeat, outgoing: this.heartBeat };
-    this.client = this.#dialect.library.over(this.makeSocket(), { debug: false, heartbeat });
+    this.client = this.#dialect.library.over(this.makeSocket(), { debug: false, heartbeat, ...this.#dialect.settings });
     this.client.debug = () => {};
     this.client.heartbeat = heartbeat;
     this.client.onreceipt = ({ headers }) => this.#receipts.get(headers["receipt-id"])?.();

@@ -21,9 +21,9 @@ keep = { for = "1m", max = 1000 }
 
 const UNICODE = "héllo wörld, \u2028 \ufeff 漢字 e\u0301 😀 100% \"quoted\" \\ \t end";
 
-/** Declares the tests of one library. */
-export function prove(client) {
-  for (const transport of TRANSPORTS) {
+/** Declares the tests of one library over each of the transports. */
+export function prove(client, transports = TRANSPORTS) {
+  for (const transport of transports) {
     test(`${client.name} over ${transport.name}`, async (t) => {
       const server = await startServer(t, { config: CONFIG });
       const enter = (options) => enterAs(t, client, transport, server, options);

@@ -6,7 +6,8 @@ import { WebSocket } from "ws";
 
 const SockJS = createRequire(import.meta.url)("sockjs-client");
 
-const raw = {
+/** Without SockJS. */
+export const RAW = {
   name: "raw WebSocket",
   open: (server, protocols) => new WebSocket(`${server.ws}/ws`, protocols),
 };
@@ -16,7 +17,7 @@ const SOCKJS = ["websocket", "xhr-streaming", "xhr-polling", "eventsource"];
 
 /** Each with `open(server, protocols)`, which returns something that behaves as a WebSocket. */
 export const TRANSPORTS = [
-  raw,
+  RAW,
   ...SOCKJS.map((transport) => ({
     name: `SockJS ${transport}`,
     open: (server) => new SockJS(`${server.origin}/ws`, null, { transports: [transport], timeout: 10_000 }),

@@ -4,10 +4,13 @@ use super::{PROFILE_A, PROFILE_B};
 use crate::support::client::{Client, header, topic};
 use crate::support::ws::{handshake, request};
 
+/// Method, path, headers; status and body.
+type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)], u16, &'static str);
+
 #[test]
 fn p80_handshakes_are_answered_as_spring_does() {
     let server = PROFILE_A.get();
-    let cases: [(&str, &str, &[(&str, &str)], u16, &str); 12] = [
+    let cases: [Case; 12] = [
         ("GET", "/ws", &[], 101, ""),
         ("POST", "/ws", &[], 405, ""),
         // At /ws itself this is a question to SockJS, which shares the path.

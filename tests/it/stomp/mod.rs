@@ -2,6 +2,7 @@
 //!
 //! Most stand in `fixtures/transcripts/stomp`; what a transcript cannot say is a test here, named after its clauses.
 
+mod coverage;
 mod limits;
 mod streams;
 mod time;

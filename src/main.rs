@@ -94,6 +94,7 @@ fn serve(arguments: Serve) -> ExitCode {
     if let Err(error) = telemetry::start(&config.log) {
         return complain(&error);
     }
+    raise_file_limit(config.server.connections);
     let name = arguments.config.as_ref().map_or_else(|| "the defaults".into(), |file| file.display().to_string());
     let workers = match config.server.workers {
         0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1)),
@@ -117,6 +118,18 @@ fn serve(arguments: Serve) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error),
+    }
+}
+
+/// Every connection is an open file; shells and service managers often start with room for 1024.
+fn raise_file_limit(connections: usize) {
+    let wanted = connections as u64 + 1024;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(limit) if limit < wanted => {
+            tracing::warn!(limit, wanted, "fewer files may be open than server.connections needs; raise LimitNOFILE or ulimit -n");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
     }
 }
 

@@ -40,7 +40,7 @@ const INPUT_TURN: usize = 64;
 /// receipt must not be lost (clause D02).
 const LEAVE_GRACE: Duration = Duration::from_millis(400);
 
-pub(super) struct Drive<L> {
+pub(super) struct Drive<L: Link> {
     link: L,
     context: Arc<Context>,
     handle: Arc<SessionHandle>,
@@ -572,20 +572,13 @@ impl<L: Link> Future for Drive<L> {
 }
 
 // Every part is used through `&mut`; nothing is ever pinned in place.
-impl<L> Unpin for Drive<L> {}
+impl<L: Link> Unpin for Drive<L> {}
 
-impl<L> Drop for Drive<L> {
+impl<L: Link> Drop for Drive<L> {
     fn drop(&mut self) {
         // A task that was dropped or that panicked in the middle: nobody else may notice.
         if !matches!(self.phase, Phase::Closing) {
-            self.session.end();
-            for slot in self.slots.drain() {
-                self.context.broker.unsubscribe(&slot.placement);
-            }
-            self.context.broker.close(&self.handle);
-            self.context.wheel.remove(self.timer);
-            self.handle.outbox.shut();
-            count(&metrics().sessions_closed, CloseReason::Lost.label());
+            self.give_back(&CloseReason::Lost, Instant::now());
         }
     }
 }

@@ -58,7 +58,19 @@ impl Broker {
                         "a user whose name holds wildcards cannot subscribe to a pattern of user destinations",
                     ));
                 }
-                Some(user) => (self.place(&self.destinations.user_destination(user, rest), subscriber(true))?, true),
+                // As in Spring: it would be the name of the user whose name has a slash there.
+                Some(user) if user.contains("%2F") => {
+                    return Err(Fault::new(
+                        FaultKind::Failed,
+                        "a user whose name holds %2F has no user destinations of its own",
+                    ));
+                }
+                Some(user) => {
+                    let name = self.destinations.user_destination(user, rest);
+                    // Only what the client wrote makes a pattern: somebody called `*` is not everybody.
+                    let place = if is_pattern(rest) { Self::place } else { Self::place_exact };
+                    (place(self, &name, subscriber(true))?, true)
+                }
             },
             Kind::UserExplicit { .. } | Kind::Broker => (self.place(destination, subscriber(false))?, false),
             Kind::Application(_) if let Some(route) = self.routes.find_subscribe(destination) => {
@@ -89,6 +101,10 @@ impl Broker {
         if is_pattern(name) {
             return Ok(Placement::Pattern(self.patterns.subscribe(pattern(name)?, subscriber)));
         }
+        self.place_exact(name, subscriber)
+    }
+
+    fn place_exact(&self, name: &str, subscriber: Subscriber) -> Result<Placement, Fault> {
         let policy = self.policies.of(name);
         if let Some(kept) = policy.kept {
             let seat = self.kept.subscribe(name, kept, subscriber);

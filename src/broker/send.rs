@@ -82,7 +82,7 @@ impl Broker {
     /// # Errors
     ///
     /// What [`Broker::send`] would fail with.
-    pub fn check(&self, session: &SessionHandle, send: &Send, strict: bool) -> Result<(), Fault> {
+    pub fn check(&self, session: &SessionHandle, send: &Send) -> Result<(), Fault> {
         let target = self.destinations.send_target(&send.destination);
         if let Kind::Application(_) = target
             && let Some(route) = self.routes.find(&send.destination)
@@ -92,10 +92,8 @@ impl Broker {
         }
         match target {
             Kind::Broker | Kind::UserExplicit { .. } => Ok(()),
-            Kind::Application(_) | Kind::UserOwn(_) | Kind::Unknown if strict || send.receipt.is_some() => {
-                Err(nowhere(&send.destination))
-            }
-            Kind::Application(_) | Kind::UserOwn(_) | Kind::Unknown => Ok(()),
+            // Never in silence: what gets lost in a transaction makes its receipt a lie (clause T15).
+            Kind::Application(_) | Kind::UserOwn(_) | Kind::Unknown => Err(nowhere(&send.destination)),
         }
     }
 

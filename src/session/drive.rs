@@ -344,7 +344,7 @@ impl<L: Link> Drive<L> {
         let strict = self.context.session.strict;
         for action in &actions {
             if let Action::Send(send) = action
-                && let Err(fault) = self.context.broker.check(&self.handle, send, strict)
+                && let Err(fault) = self.context.broker.check(&self.handle, send)
             {
                 return self.fail(fault.with_receipt(receipt), now);
             }

@@ -234,7 +234,9 @@ impl<L: Link> Drive<L> {
     fn is_reading(&self) -> bool {
         match self.phase {
             Phase::Fresh(_) | Phase::Left { .. } => true,
-            Phase::Open | Phase::Leaving { .. } => !self.is_full(),
+            Phase::Open => !self.is_full(),
+            // What follows DISCONNECT, however wrong, must not overtake its receipt (clause D01).
+            Phase::Leaving { .. } => false,
             Phase::Identifying(_) | Phase::Failing { .. } | Phase::Closing => false,
         }
     }
@@ -475,7 +477,8 @@ impl<L: Link> Drive<L> {
         if self.blocked_since.is_some_and(|since| now >= since + self.context.send_time_limit) {
             return self.end(CloseReason::SlowConsumer, now);
         }
-        if self.pulse.is_dead(now) {
+        // A client that is leaving is not read, so its silence says nothing.
+        if self.pulse.is_dead(now) && !matches!(self.phase, Phase::Leaving { .. }) {
             let silent = self.session.agreed().expect_every.unwrap_or_default();
             let tolerance = self.context.heart_beat_tolerance;
             self.tell(&Fault::new(

@@ -126,7 +126,11 @@ fn raise_file_limit(connections: usize) {
     let wanted = connections as u64 + 1024;
     match rlimit::increase_nofile_limit(wanted) {
         Ok(limit) if limit < wanted => {
-            tracing::warn!(limit, wanted, "fewer files may be open than server.connections needs; raise LimitNOFILE or ulimit -n");
+            tracing::warn!(
+                limit,
+                wanted,
+                "fewer files may be open than server.connections needs; raise LimitNOFILE or ulimit -n"
+            );
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),

@@ -27,7 +27,7 @@ impl Server {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STAMPEDE__")) {
             command.env_remove(name);
         }
-        command.env("STAMPEDE__LOG__FILTER", "warn");
+        command.env("STAMPEDE__LOG__FILTER", "warn").env("STAMPEDE__SERVER__CONNECTIONS", "2000");
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let address = loop {

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 use bytestring::ByteString;
@@ -97,6 +98,8 @@ pub struct Taken {
 #[derive(Debug, Default)]
 pub struct Outbox {
     state: Mutex<State>,
+    /// Answers queued and not written yet, wherever they wait.
+    unwritten_answers: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -177,9 +180,22 @@ impl Outbox {
     pub fn answer(&self, entry: Entry) {
         let mut state = self.state.lock();
         if !state.shut {
+            self.unwritten_answers.fetch_add(1, Ordering::Relaxed);
             state.entries.push_back(entry);
             state.wake();
         }
+    }
+
+    /// An answer was written.
+    pub fn answered(&self) {
+        self.unwritten_answers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Answers that the client has not taken yet. Its task is the only one that decides by them, and only by their
+    /// order of size.
+    #[must_use]
+    pub fn unwritten_answers(&self) -> usize {
+        self.unwritten_answers.load(Ordering::Relaxed)
     }
 
     /// Tells the session to end; the first reason counts.

@@ -132,7 +132,7 @@ impl Broker {
         &self.destinations
     }
 
-    /// Makes a connected session known, so that it can be addressed and asked to leave.
+    /// Makes a session known, so that it can be asked to leave.
     pub fn open(&self, session: &Arc<SessionHandle>) {
         self.sessions.shard(&session.id).lock().insert(session.id.clone(), Arc::clone(session));
     }

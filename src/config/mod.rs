@@ -149,7 +149,8 @@ pub struct Limits {
     /// Longest destination.
     #[serde(with = "units::bytes")]
     pub destination_size_limit: usize,
-    /// Most frames of a session that wait for a store; beyond it the session is not read.
+    /// Most frames of a session that wait for a store or for their receipts to be read; beyond it the session is not
+    /// read.
     pub frames_in_progress: usize,
     /// Missed heart-beat periods after which a client counts as dead.
     pub heart_beat_tolerance: u32,

@@ -104,6 +104,8 @@ impl<L: Link> Drive<L> {
         // Frames may follow CONNECT in the same message (clause C15), so that one is not held to a single CONNECT.
         link.limit_input(4 * context.limits.0.head_bytes);
         metrics().sessions_open.get_or_create(&Label { reason: link.transport() }).inc();
+        // From now on, so that a node that drains can ask those to leave that have not said who they are.
+        context.broker.open(&handle);
         Self {
             link,
             handle,
@@ -148,11 +150,12 @@ impl<L: Link> Drive<L> {
             self.pulse.sent(now);
         }
         blocked |= self.link.poll_flush(cx).is_pending();
-        if blocked {
-            self.blocked_since.get_or_insert(now);
-        } else {
-            self.blocked_since = None;
-        }
+        self.blocked_since = match self.blocked_since {
+            _ if !blocked => None,
+            Some(since) if !wrote => Some(since),
+            // Blocked from now on, or again: it has taken all that was written before.
+            _ => Some(now),
+        };
         blocked
     }
 
@@ -169,10 +172,12 @@ impl<L: Link> Drive<L> {
                 write::own(&mut self.link, &mut self.session, &self.slots, &message, &rest, destinations);
             }
             Entry::Done(Some(receipt)) => {
+                self.handle.outbox.answered();
                 write::frame(&mut self.link, &Frame::receipt(&receipt), self.session.version());
             }
-            Entry::Done(None) => {}
+            Entry::Done(None) => self.handle.outbox.answered(),
             Entry::Failed(fault) => {
+                self.handle.outbox.answered();
                 self.tell(&fault);
                 self.end(CloseReason::from(&*fault), now);
             }
@@ -181,7 +186,10 @@ impl<L: Link> Drive<L> {
 
     /// Writes an ERROR frame.
     fn tell(&mut self, fault: &Fault) {
-        debug!(session.id = %self.handle.id, kind = fault.kind.as_str(), error = %fault, "ERROR");
+        // What cannot be read is quoted to its sender alone: it may be a piece of a secret or of a body.
+        let quotes = matches!(fault.kind, FaultKind::Malformed | FaultKind::UnknownCommand | FaultKind::BadHeader);
+        let error = if quotes { "" } else { &*fault.message };
+        debug!(session.id = %self.handle.id, kind = fault.kind.as_str(), error, "ERROR");
         write::frame(&mut self.link, &fault.to_frame(), self.session.version());
     }
 
@@ -241,9 +249,10 @@ impl<L: Link> Drive<L> {
         }
     }
 
-    /// Whether so many frames wait for a store that no more are read.
+    /// Whether so many frames wait for a store, or their answers for the client, that no more are read.
     fn is_full(&self) -> bool {
-        self.handle.in_progress() as usize >= self.context.frames_in_progress
+        let waiting = self.handle.in_progress() as usize + self.handle.outbox.unwritten_answers();
+        waiting >= self.context.frames_in_progress
     }
 
     fn read_frames(&mut self, now: Instant) {
@@ -315,7 +324,6 @@ impl<L: Link> Drive<L> {
         }
         self.pulse = Pulse::new(agreed, self.context.heart_beat_tolerance, now);
         self.phase = Phase::Open;
-        self.context.broker.open(&self.handle);
         debug!(session.id = %self.handle.id, user = self.handle.user().map(|user| &**user), %version, "session opened");
         write::frame(&mut self.link, &connected, version);
     }

@@ -50,7 +50,7 @@ pub struct Context {
     pub send_buffer_size_limit: usize,
     /// Silent heart-beat periods after which a client counts as dead.
     pub heart_beat_tolerance: u32,
-    /// Frames that may wait for a store before the session reads no further.
+    /// Frames that may wait for a store, or for the client to take their answers, before the session reads no further.
     pub frames_in_progress: usize,
     /// Counts sessions until their last byte has left.
     pub sessions: TaskTracker,

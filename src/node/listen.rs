@@ -54,7 +54,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 fn welcome(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
-    let open = shared.connections.len() + shared.sessions.len();
+    let open = shared.open_connections();
     let limit = shared.config.server.connections;
     if open >= limit {
         count(&metrics().connections_refused, "too-many");

@@ -47,6 +47,13 @@ pub(crate) struct Shared {
     pub(crate) ready: AtomicBool,
 }
 
+impl Shared {
+    /// What `server.connections` bounds: HTTP connections, and sessions, which took theirs over or share several.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.connections.len() + self.sessions.len()
+    }
+}
+
 impl Node {
     /// Puts a node together and binds its port; `text` and `name` are the configuration file, for messages that name a
     /// line of it.

@@ -21,7 +21,7 @@ pub(super) fn serve(shared: &Shared, request: &Request<Incoming>) -> Response<Bo
         "/health" => plain(StatusCode::OK, "healthy\n"),
         "/ready" if shared.ready.load(Ordering::Acquire) => plain(StatusCode::OK, "ready\n"),
         "/ready" => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        "/metrics" => export(),
+        "/metrics" => export(shared),
         _ => match web::asset(path).filter(|_| shared.config.demo.enabled) {
             Some((content_type, content)) => {
                 let mut response = answer(StatusCode::OK, content_type, Body::Full(bytes::Bytes::from_static(content)));
@@ -39,7 +39,8 @@ pub(super) fn serve(shared: &Shared, request: &Request<Incoming>) -> Response<Bo
     response
 }
 
-fn export() -> Response<Body> {
+fn export(shared: &Shared) -> Response<Body> {
+    metrics().connections_open.set(i64::try_from(shared.open_connections()).unwrap_or(i64::MAX));
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &metrics().registry()) {
         Ok(()) => answer(

@@ -18,5 +18,5 @@ pub const MESSAGES_DROPPED: &str = "stampede_messages_dropped";
 pub const SUBSCRIPTIONS_OPEN: &str = "stampede_subscriptions_open";
 /// Connections refused, by reason.
 pub const CONNECTIONS_REFUSED: &str = "stampede_connections_refused";
-/// Connections open now, of all kinds.
+/// Connections open now, of all kinds: HTTP connections and sessions, as `server.connections` counts them.
 pub const CONNECTIONS_OPEN: &str = "stampede_connections_open";

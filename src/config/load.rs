@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::Config;
+use super::problem::{Key, Problems};
 
 /// Prefix of environment variables that override the file; `__` separates section and key.
 pub const ENVIRONMENT_PREFIX: &str = "STAMPEDE__";
@@ -133,65 +134,66 @@ fn set(table: &mut Table, keys: &[String], value: Value) -> Result<(), String> {
 impl Config {
     /// What the types cannot say.
     fn problems(&self, name: &str, text: &str) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut problem = |key: &str, what: String| {
-            let word = key.rsplit('.').next().unwrap_or(key);
-            let line = text.lines().position(|line| {
-                line.trim_start().strip_prefix(word).is_some_and(|rest| rest.trim_start().starts_with('='))
-            });
-            let place = line.map_or_else(|| name.to_owned(), |line| format!("{name}:{}", line + 1));
-            problems.push(format!("{place}: {key}: {what}"));
-        };
+        let mut problems = Problems::new(text, name);
+        let endpoints = Key::root("endpoint");
         if self.endpoint.is_empty() {
-            problem("endpoint", "there is none, so no client could connect".into());
+            problems.add(&endpoints, "there is none, so no client could connect");
         }
         for (index, endpoint) in self.endpoint.iter().enumerate() {
+            let key = endpoints.index(index);
             let path = &endpoint.path;
             if !path.starts_with('/') || path.ends_with('/') || path.contains("//") || path.contains(['?', '#', ' ']) {
-                problem("endpoint.path", format!("{path:?} must start with / and must not end with it, e.g. \"/ws\""));
+                let what = format!("{path:?} must start with / and must not end with it, e.g. \"/ws\"");
+                problems.add(&key.name("path"), what);
             }
-            if let Err(what) = endpoint.sockjs.check() {
-                problem("endpoint.sockjs", what);
-            }
+            problems.take(&key.name("sockjs"), endpoint.sockjs.check());
             if self.endpoint[..index].iter().any(|other| other.path == *path) {
-                problem("endpoint.path", format!("{path:?} stands twice"));
+                problems.add(&key.name("path"), format!("{path:?} stands twice"));
             }
         }
+        let broker = Key::root("broker");
         if self.broker.prefixes.is_empty() {
-            problem("broker.prefixes", "there is none, so no message would have a receiver".into());
+            problems.add(&broker.name("prefixes"), "there is none, so no message would have a receiver");
         }
-        for (key, prefix) in [
-            ("broker.application_prefix", &self.broker.application_prefix),
-            ("broker.user_prefix", &self.broker.user_prefix),
-        ] {
+        for (key, prefix) in
+            [("application_prefix", &self.broker.application_prefix), ("user_prefix", &self.broker.user_prefix)]
+        {
             if !prefix.starts_with('/') || prefix.len() < 2 || prefix.ends_with('/') {
-                problem(key, format!("{prefix:?} must start with / and must not end with it"));
+                problems.add(&broker.name(key), format!("{prefix:?} must start with / and must not end with it"));
             }
         }
         if self.server.header_size_limit < 8192 {
-            problem(
-                "server.header_size_limit",
-                format!("{} is below the least of 8192", self.server.header_size_limit),
-            );
+            let what = format!("{} is below the least of 8192", self.server.header_size_limit);
+            problems.add(&Key::root("server").name("header_size_limit"), what);
         }
-        if self.limits.message_size_limit == 0 || self.limits.headers == 0 || self.limits.connect_size_limit < 256 {
-            problem("limits", "message_size_limit, headers and connect_size_limit (256) must not be that small".into());
-        }
-        if self.limits.heart_beat_tolerance < 2 {
-            problem("limits.heart_beat_tolerance", "must be at least 2: a beat can be late".into());
-        }
-        if self.outbox.send_buffer_size_limit == 0 {
-            problem("outbox.send_buffer_size_limit", "is 0, so nothing could be delivered".into());
-        }
-        if let Err(what) = self.mailbox.check() {
-            problem("mailbox", what);
-        }
-        for policy in &self.destination {
-            if let Some(Err(what)) = policy.keep.map(|keep| keep.check()) {
-                problem("destination.keep", format!("{:?}: {what}", policy.pattern));
+        self.limits(&mut problems);
+        problems.take(&Key::root("mailbox"), self.mailbox.check());
+        for (index, policy) in self.destination.iter().enumerate() {
+            if let Some(keep) = policy.keep {
+                let check = keep.check().map_err(|what| format!("{:?}: {what}", policy.pattern));
+                problems.take(&Key::root("destination").index(index).name("keep"), check);
             }
         }
-        problems
+        problems.or_all(()).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    fn limits(&self, problems: &mut Problems<'_>) {
+        let section = Key::root("limits");
+        for (key, value, least) in [
+            ("message_size_limit", self.limits.message_size_limit, 1),
+            ("headers", self.limits.headers, 1),
+            ("connect_size_limit", self.limits.connect_size_limit, 256),
+            ("heart_beat_tolerance", self.limits.heart_beat_tolerance as usize, 2),
+            ("frames_in_progress", self.limits.frames_in_progress, 1),
+        ] {
+            if value < least {
+                problems.add(&section.name(key), format!("{value} is below the least of {least}"));
+            }
+        }
+        if self.outbox.send_buffer_size_limit == 0 {
+            let key = Key::root("outbox");
+            problems.add(&key.name("send_buffer_size_limit"), "is 0, so nothing could be delivered");
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::rooms::{self, MemoryRooms, RoomRules, Rooms};
 use crate::routes::{self, Routes};
 use crate::session::identify::Trusting;
 use crate::session::{Context, Stomp};
+use crate::telemetry;
 use crate::timers::Wheel;
 use crate::transport::Endpoint;
 use crate::transport::websocket::WsSettings;
@@ -60,22 +61,22 @@ fn broker_config(config: &Config, text: &str, name: &str) -> Result<BrokerConfig
         note(found);
         RoomRules::default()
     });
-    let policies = Policies::new(&config.destination, config.outbox.overflow);
-    match policies {
-        Ok(policies) if problems.is_empty() => Ok(BrokerConfig {
-            destinations,
-            policies,
-            outbox_limit: config.outbox.send_buffer_size_limit,
-            routes,
-            rooms: Rooms::new(rules, MemoryRooms::new(config.rooms)),
-            mailbox: config.mailbox,
-        }),
-        Ok(_) => Err(problems),
-        Err(problem) => {
-            problems.push(format!("{name}: {problem}"));
-            Err(problems)
-        }
+    let policies = Policies::new(&config.destination, config.outbox.overflow, text, name).unwrap_or_else(|found| {
+        note(found);
+        Policies::default()
+    });
+    note(telemetry::check(&config.log, text, name).err().into_iter().collect());
+    if !problems.is_empty() {
+        return Err(problems);
     }
+    Ok(BrokerConfig {
+        destinations,
+        policies,
+        outbox_limit: config.outbox.send_buffer_size_limit,
+        routes,
+        rooms: Rooms::new(rules, MemoryRooms::new(config.rooms)),
+        mailbox: config.mailbox,
+    })
 }
 
 /// Puts a node together; blocks while the store is read.

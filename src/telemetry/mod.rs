@@ -9,10 +9,23 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
+use crate::config::problem::{ConfigProblem, Key, Problems};
 use crate::config::{Log, LogFormat};
 
 pub mod names;
+
+/// Whether logging could be started so; `source` and `file` are where the section stands.
+///
+/// # Errors
+///
+/// When `log.filter` cannot be read.
+pub fn check(log: &Log, source: &str, file: &str) -> Result<(), ConfigProblem> {
+    let mut problems = Problems::new(source, file);
+    problems.take(&Key::root("log").name("filter"), filter(log));
+    problems.or_all(()).map_err(|mut found| found.remove(0))
+}
 
 /// Starts logging to standard error.
 ///
@@ -20,13 +33,18 @@ pub mod names;
 ///
 /// When `log.filter` cannot be read.
 pub fn start(log: &Log) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|error| format!("log.filter: {:?}: {error}", log.filter))?;
+    let filter = filter(log).map_err(|error| format!("log.filter: {:?}: {error}", log.filter))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
     }
     .map_err(|error| error.to_string())
+}
+
+/// What is logged. Tungstenite writes whole messages at its lowest level, passcodes and bodies included: never those.
+fn filter(log: &Log) -> Result<EnvFilter, ParseError> {
+    EnvFilter::try_new(format!("{},tungstenite=info,tungstenite::protocol=info", log.filter))
 }
 
 /// A label whose values are words of this program.

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod documents;
+mod node;
 mod sockjs;
 mod spring;
 mod stomp;
 mod support;
 mod tidy;
+mod withstand;

@@ -2,7 +2,9 @@
 
 pub(crate) mod client;
 pub(crate) mod http;
+pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod tcp;
 pub(crate) mod transcript;
 pub(crate) mod ws;
 

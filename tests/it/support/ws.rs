@@ -128,6 +128,21 @@ impl Socket {
         }
     }
 
+    /// Writes octets as they stand, framed or not.
+    pub(crate) fn write(&mut self, octets: &[u8]) {
+        let _closed = self.stream.write_all(octets);
+    }
+
+    /// How long a write may wait for the server to read.
+    pub(crate) fn patience(&mut self, time: Duration) {
+        self.stream.set_write_timeout(Some(time)).unwrap();
+    }
+
+    /// Writes a text message; whether all of it was taken.
+    pub(crate) fn try_text(&mut self, payload: &str) -> bool {
+        self.stream.write_all(&encode(true, TEXT, payload.as_bytes())).is_ok()
+    }
+
     /// Sends a close frame.
     pub(crate) fn close(&mut self, code: u16) {
         self.frame(true, CLOSE, &code.to_be_bytes());

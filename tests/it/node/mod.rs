@@ -1,0 +1,7 @@
+//! The node as its operator sees it: command line, configuration, pages, logs, its end; and who is where.
+
+mod command;
+mod drain;
+mod logs;
+mod pages;
+mod rooms;

@@ -1,0 +1,43 @@
+//! A TCP connection on which anything may be written.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::PATIENCE;
+
+/// One connection; every read ends within [`PATIENCE`].
+#[derive(Debug)]
+pub(crate) struct Tcp(TcpStream);
+
+impl Tcp {
+    pub(crate) fn connect(to: SocketAddr) -> Self {
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    /// Writes octets; that the server has closed meanwhile shows when it is read.
+    pub(crate) fn write(&mut self, octets: &[u8]) {
+        let _closed = self.0.write_all(octets);
+    }
+
+    /// Everything up to the end that the server makes.
+    #[track_caller]
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        let mut octets = Vec::new();
+        match self.0.read_to_end(&mut octets) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("the server does not end it after {:?}", String::from_utf8_lossy(&octets));
+            }
+            // A reset is an end as well.
+            _ => octets,
+        }
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) fn finish(&mut self) {
+        let _closed = self.0.shutdown(std::net::Shutdown::Write);
+    }
+}

@@ -17,21 +17,25 @@ use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
-use stampede_protocol::stomp::session::{Action, Connect, Request, Session, Settlement};
+use stampede_protocol::stomp::session::{Session, Settlement};
 use stampede_protocol::stomp::{Decoder, Fault, FaultKind, Frame, Item, Pulse};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::debug;
 
 use super::Context;
 use super::identify::Identified;
-use super::link::{Gone, Handshake, Input, Link};
+use super::link::{Handshake, Input, Link};
 use super::slots::Slots;
 use super::write::{self, Token};
-use crate::broker::{Handover, Identity, SessionHandle};
+use crate::broker::SessionHandle;
 use crate::close::CloseReason;
 use crate::outbox::{Entry, Taken};
-use crate::telemetry::{Label, count, metrics};
+use crate::telemetry::{Label, metrics};
 use crate::timers::TimerId;
+
+mod ending;
+mod requests;
+mod time;
 
 /// Pieces of input taken before output gets its turn.
 const INPUT_TURN: usize = 64;
@@ -126,8 +130,6 @@ impl<L: Link> Drive<L> {
         }
     }
 
-    // --- output ---
-
     /// Writes what waits, as far as the link takes it, and pushes it out. Returns whether the link is blocked.
     fn poll_output(&mut self, cx: &mut task::Context<'_>, now: Instant) -> bool {
         self.handle.outbox.take(&mut self.taken);
@@ -205,8 +207,6 @@ impl<L: Link> Drive<L> {
         }
     }
 
-    // --- input ---
-
     /// Reads what came. Returns whether there may be more.
     fn poll_input(&mut self, cx: &mut task::Context<'_>, now: Instant) -> bool {
         if let Phase::Identifying(deciding) = &mut self.phase {
@@ -268,116 +268,6 @@ impl<L: Link> Drive<L> {
         self.held_back = true;
     }
 
-    fn frame(&mut self, frame: Frame, now: Instant) {
-        metrics().frames_received.inc();
-        match self.session.handle(&self.context.session, frame) {
-            Ok(request) => self.carry_out(request, now),
-            Err(fault) => self.fail(fault, now),
-        }
-    }
-
-    fn carry_out(&mut self, request: Request<Token>, now: Instant) {
-        match request {
-            Request::Connect(connect) => self.connect(&connect, now),
-            Request::Send(send) => self.context.broker.send(&self.handle, send, self.context.session.strict),
-            Request::Subscribe(subscribe) => self.subscribe(subscribe, now),
-            Request::Unsubscribe { slot, receipt, .. } => {
-                if let Some(slot) = self.slots.take(slot) {
-                    self.context.broker.unsubscribe(&slot.placement);
-                    if let Some(destination) = slot.joins {
-                        self.context.broker.leave_by_subscription(&self.handle, &destination);
-                    }
-                }
-                self.confirm(receipt);
-            }
-            Request::Settle { how, tokens, receipt } => {
-                self.settle(how, &tokens);
-                self.confirm(receipt);
-            }
-            Request::Commit { actions, receipt } => self.commit(actions, receipt, now),
-            Request::Abort { receipt, .. } | Request::Confirm { receipt } => self.confirm(receipt),
-            Request::Dropped { why } => count(&metrics().frames_dropped, why.as_str()),
-            Request::Disconnect { receipt, .. } => {
-                self.leave_everything();
-                self.phase = Phase::Leaving { receipt };
-            }
-        }
-    }
-
-    fn connect(&mut self, connect: &Connect, now: Instant) {
-        let phase = std::mem::replace(&mut self.phase, Phase::Failing { since: now });
-        let Phase::Fresh(handshake) = phase else { return };
-        self.phase = Phase::Identifying(self.context.authenticator.identify(connect, &handshake));
-    }
-
-    fn accept(&mut self, identity: Identity, now: Instant) {
-        let connected = self.session.accept(&self.context.session, identity.name.as_deref(), self.handle.id.as_str());
-        self.handle.identify(identity);
-        let version = self.session.version();
-        self.decoder.set_version(version);
-        self.decoder.set_limits(self.context.limits.1);
-        // Several frames may share one message.
-        self.link.limit_input(2 * (self.context.limits.1.body_bytes + self.context.limits.1.head_bytes));
-        let agreed = self.session.agreed();
-        if agreed.send_every.is_some() {
-            self.link.application_heart_beats();
-        }
-        self.pulse = Pulse::new(agreed, self.context.heart_beat_tolerance, now);
-        self.phase = Phase::Open;
-        debug!(session.id = %self.handle.id, user = self.handle.user().map(|user| &**user), %version, "session opened");
-        write::frame(&mut self.link, &connected, version);
-    }
-
-    fn subscribe(&mut self, subscribe: stampede_protocol::stomp::session::Subscribe, now: Instant) {
-        let to = self.slots.next(subscribe.slot);
-        let strict = self.context.session.strict;
-        match self.context.broker.subscribe(&self.handle, to, &subscribe, strict) {
-            Ok((placement, own)) => {
-                let joins =
-                    self.context.broker.follows_subscriptions().then(|| ByteString::from(&*subscribe.destination));
-                self.slots.put(to, placement, own, joins);
-                self.confirm(subscribe.receipt);
-            }
-            Err(fault) => self.fail(fault.with_receipt(subscribe.receipt), now),
-        }
-    }
-
-    fn settle(&self, how: Settlement, tokens: &[Token]) {
-        for token in tokens {
-            let (Some(seq), Some(slot)) = (token.seq, self.slots.get(token.to)) else { continue };
-            self.context.broker.settle(&slot.placement, how, seq);
-        }
-    }
-
-    /// All or nothing (clause T15): what can be refused is refused before anything is done.
-    fn commit(&mut self, actions: Vec<Action<Token>>, receipt: Option<ByteString>, now: Instant) {
-        let strict = self.context.session.strict;
-        for action in &actions {
-            if let Action::Send(send) = action
-                && let Err(fault) = self.context.broker.check(&self.handle, send)
-            {
-                return self.fail(fault.with_receipt(receipt), now);
-            }
-        }
-        for action in actions {
-            match action {
-                Action::Send(send) => self.context.broker.send(&self.handle, send, strict),
-                Action::Settle { how, tokens, receipt } => {
-                    self.settle(how, &tokens);
-                    self.confirm(receipt);
-                }
-            }
-        }
-        self.confirm(receipt);
-    }
-
-    /// Confirms a frame that is done, behind everything that was queued before it.
-    fn confirm(&self, receipt: Option<ByteString>) {
-        if receipt.is_some() {
-            drop(Handover::new(Arc::clone(&self.handle), receipt));
-        }
-    }
-
     fn proved(&mut self, mark: u64) {
         let Some(proofs) = &mut self.proofs else { return };
         if mark == proofs.mark {
@@ -386,136 +276,6 @@ impl<L: Link> Drive<L> {
                 self.proofs = None;
             }
             self.settle(Settlement::Ack, &proved);
-        }
-    }
-
-    // --- the end ---
-
-    /// A mistake of the client: told after everything that was answered before it; nothing more is read (clause E07).
-    fn fail(&mut self, fault: Fault, now: Instant) {
-        if matches!(self.phase, Phase::Failing { .. } | Phase::Closing) {
-            return;
-        }
-        self.phase = Phase::Failing { since: now };
-        self.leave_everything();
-        self.handle.outbox.answer(Entry::Failed(Box::new(fault)));
-    }
-
-    fn gone(&mut self, gone: Gone, now: Instant) {
-        let reason = match gone {
-            _ if matches!(self.phase, Phase::Leaving { .. } | Phase::Left { .. }) => CloseReason::Disconnected,
-            Gone::Closed => CloseReason::ClosedByPeer,
-            Gone::Lost | Gone::Silent => CloseReason::Lost,
-            Gone::Broken => CloseReason::TransportViolation,
-            Gone::TooBig { size, limit } => {
-                self.tell(&Fault::new(
-                    FaultKind::Limit,
-                    format!("message of {size} octets is over the transport's limit of {limit}"),
-                ));
-                CloseReason::MessageTooBig
-            }
-        };
-        self.end(reason, now);
-    }
-
-    /// Somebody else decided that the session must end.
-    fn told_to_close(&mut self, reason: CloseReason, now: Instant) {
-        if reason == CloseReason::SlowConsumer {
-            let limit = self.context.send_buffer_size_limit;
-            self.tell(&Fault::new(
-                FaultKind::Limit,
-                format!("outbox full: what waits for this session is over the limit of {limit} octets"),
-            ));
-        }
-        self.end(reason, now);
-    }
-
-    /// Ends the session, whatever the reason; only the link still has something to say.
-    fn end(&mut self, reason: CloseReason, now: Instant) {
-        if matches!(self.phase, Phase::Closing) {
-            return;
-        }
-        self.give_back(&reason, now);
-        self.link.close(reason.code(), reason.text());
-    }
-
-    fn give_back(&mut self, reason: &CloseReason, now: Instant) {
-        self.phase = Phase::Closing;
-        self.leave_everything();
-        self.context.broker.close(&self.handle);
-        self.context.wheel.remove(self.timer);
-        self.handle.outbox.shut();
-        self.taken = Taken::default();
-        self.proofs = None;
-        let metrics = metrics();
-        metrics.sessions_open.get_or_create(&Label { reason: self.link.transport() }).dec();
-        count(&metrics.sessions_closed, reason.label());
-        debug!(
-            session.id = %self.handle.id,
-            reason = reason.label(),
-            seconds = now.saturating_duration_since(self.opened).as_secs(),
-            "session ended"
-        );
-    }
-
-    fn leave_everything(&mut self) {
-        self.session.end();
-        for slot in self.slots.drain() {
-            self.context.broker.unsubscribe(&slot.placement);
-        }
-    }
-
-    // --- time ---
-
-    /// What is due at `now`.
-    fn check_time(&mut self, now: Instant) {
-        match self.phase {
-            Phase::Fresh(_) | Phase::Identifying(_) if now >= self.opened + self.context.time_to_connect => {
-                let limit = self.context.time_to_connect;
-                self.tell(&Fault::new(FaultKind::Limit, format!("no CONNECT within {limit:?}")));
-                return self.end(CloseReason::ConnectTimeout, now);
-            }
-            Phase::Left { since } if now >= since + LEAVE_GRACE => return self.end(CloseReason::Disconnected, now),
-            Phase::Failing { since } if now >= since + LEAVE_GRACE => {
-                // Its turn never came: the client reads nothing.
-                return self.end(CloseReason::SlowConsumer, now);
-            }
-            _ => {}
-        }
-        if self.blocked_since.is_some_and(|since| now >= since + self.context.send_time_limit) {
-            return self.end(CloseReason::SlowConsumer, now);
-        }
-        // A client that is leaving is not read, so its silence says nothing.
-        if self.pulse.is_dead(now) && !matches!(self.phase, Phase::Leaving { .. }) {
-            let silent = self.session.agreed().expect_every.unwrap_or_default();
-            let tolerance = self.context.heart_beat_tolerance;
-            self.tell(&Fault::new(
-                FaultKind::State,
-                format!("no heart-beat: nothing came within {tolerance} times the agreed {silent:?}"),
-            ));
-            return self.end(CloseReason::HeartBeatMissed, now);
-        }
-        if self.pulse.is_due(now) && matches!(self.phase, Phase::Open) && self.blocked_since.is_none() {
-            write::heart_beat(&mut self.link);
-            self.pulse.sent(now);
-        }
-    }
-
-    /// Asks the wheel for the next instant at which something may be due.
-    fn arm(&mut self) {
-        let phase = match self.phase {
-            Phase::Fresh(_) | Phase::Identifying(_) => Some(self.opened + self.context.time_to_connect),
-            Phase::Left { since } | Phase::Failing { since } => Some(since + LEAVE_GRACE),
-            _ => None,
-        };
-        let blocked = self.blocked_since.map(|since| since + self.context.send_time_limit);
-        let next = [phase, blocked, self.pulse.next_timeout()].into_iter().flatten().min();
-        // A later deadline needs no call: the wheel rings at the earlier one and this is asked again.
-        if let Some(next) = next
-            && self.armed.is_none_or(|armed| next < armed)
-        {
-            self.armed = Some(next);
-            self.context.wheel.set(self.timer, Some(next));
         }
     }
 

@@ -1,0 +1,127 @@
+//! What the frames of a client ask for, carried out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytestring::ByteString;
+use stampede_protocol::stomp::session::{Action, Connect, Request, Settlement, Subscribe};
+use stampede_protocol::stomp::{Frame, Pulse};
+use tracing::debug;
+
+use super::{Drive, Phase};
+use crate::broker::{Handover, Identity};
+use crate::session::link::Link;
+use crate::session::write::{self, Token};
+use crate::telemetry::{count, metrics};
+
+impl<L: Link> Drive<L> {
+    pub(super) fn frame(&mut self, frame: Frame, now: Instant) {
+        metrics().frames_received.inc();
+        match self.session.handle(&self.context.session, frame) {
+            Ok(request) => self.carry_out(request, now),
+            Err(fault) => self.fail(fault, now),
+        }
+    }
+
+    fn carry_out(&mut self, request: Request<Token>, now: Instant) {
+        match request {
+            Request::Connect(connect) => self.connect(&connect, now),
+            Request::Send(send) => self.context.broker.send(&self.handle, send, self.context.session.strict),
+            Request::Subscribe(subscribe) => self.subscribe(subscribe, now),
+            Request::Unsubscribe { slot, receipt, .. } => {
+                if let Some(slot) = self.slots.take(slot) {
+                    self.context.broker.unsubscribe(&slot.placement);
+                    if let Some(destination) = slot.joins {
+                        self.context.broker.leave_by_subscription(&self.handle, &destination);
+                    }
+                }
+                self.confirm(receipt);
+            }
+            Request::Settle { how, tokens, receipt } => {
+                self.settle(how, &tokens);
+                self.confirm(receipt);
+            }
+            Request::Commit { actions, receipt } => self.commit(actions, receipt, now),
+            Request::Abort { receipt, .. } | Request::Confirm { receipt } => self.confirm(receipt),
+            Request::Dropped { why } => count(&metrics().frames_dropped, why.as_str()),
+            Request::Disconnect { receipt, .. } => {
+                self.leave_everything();
+                self.phase = Phase::Leaving { receipt };
+            }
+        }
+    }
+
+    fn connect(&mut self, connect: &Connect, now: Instant) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Failing { since: now });
+        let Phase::Fresh(handshake) = phase else { return };
+        self.phase = Phase::Identifying(self.context.authenticator.identify(connect, &handshake));
+    }
+
+    pub(super) fn accept(&mut self, identity: Identity, now: Instant) {
+        let connected = self.session.accept(&self.context.session, identity.name.as_deref(), self.handle.id.as_str());
+        self.handle.identify(identity);
+        let version = self.session.version();
+        self.decoder.set_version(version);
+        self.decoder.set_limits(self.context.limits.1);
+        // Several frames may share one message.
+        self.link.limit_input(2 * (self.context.limits.1.body_bytes + self.context.limits.1.head_bytes));
+        let agreed = self.session.agreed();
+        if agreed.send_every.is_some() {
+            self.link.application_heart_beats();
+        }
+        self.pulse = Pulse::new(agreed, self.context.heart_beat_tolerance, now);
+        self.phase = Phase::Open;
+        debug!(session.id = %self.handle.id, user = self.handle.user().map(|user| &**user), %version, "session opened");
+        write::frame(&mut self.link, &connected, version);
+    }
+
+    fn subscribe(&mut self, subscribe: Subscribe, now: Instant) {
+        let to = self.slots.next(subscribe.slot);
+        let strict = self.context.session.strict;
+        match self.context.broker.subscribe(&self.handle, to, &subscribe, strict) {
+            Ok((placement, own)) => {
+                let joins =
+                    self.context.broker.follows_subscriptions().then(|| ByteString::from(&*subscribe.destination));
+                self.slots.put(to, placement, own, joins);
+                self.confirm(subscribe.receipt);
+            }
+            Err(fault) => self.fail(fault.with_receipt(subscribe.receipt), now),
+        }
+    }
+
+    pub(super) fn settle(&self, how: Settlement, tokens: &[Token]) {
+        for token in tokens {
+            let (Some(seq), Some(slot)) = (token.seq, self.slots.get(token.to)) else { continue };
+            self.context.broker.settle(&slot.placement, how, seq);
+        }
+    }
+
+    /// All or nothing (clause T15): what can be refused is refused before anything is done.
+    fn commit(&mut self, actions: Vec<Action<Token>>, receipt: Option<ByteString>, now: Instant) {
+        let strict = self.context.session.strict;
+        for action in &actions {
+            if let Action::Send(send) = action
+                && let Err(fault) = self.context.broker.check(&self.handle, send)
+            {
+                return self.fail(fault.with_receipt(receipt), now);
+            }
+        }
+        for action in actions {
+            match action {
+                Action::Send(send) => self.context.broker.send(&self.handle, send, strict),
+                Action::Settle { how, tokens, receipt } => {
+                    self.settle(how, &tokens);
+                    self.confirm(receipt);
+                }
+            }
+        }
+        self.confirm(receipt);
+    }
+
+    /// Confirms a frame that is done, behind everything that was queued before it.
+    fn confirm(&self, receipt: Option<ByteString>) {
+        if receipt.is_some() {
+            drop(Handover::new(Arc::clone(&self.handle), receipt));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What is due, and when to look again.
+
+use std::time::Instant;
+
+use stampede_protocol::stomp::{Fault, FaultKind};
+
+use super::{Drive, LEAVE_GRACE, Phase};
+use crate::close::CloseReason;
+use crate::session::link::Link;
+use crate::session::write;
+
+impl<L: Link> Drive<L> {
+    /// What is due at `now`.
+    pub(super) fn check_time(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Fresh(_) | Phase::Identifying(_) if now >= self.opened + self.context.time_to_connect => {
+                let limit = self.context.time_to_connect;
+                self.tell(&Fault::new(FaultKind::Limit, format!("no CONNECT within {limit:?}")));
+                return self.end(CloseReason::ConnectTimeout, now);
+            }
+            Phase::Left { since } if now >= since + LEAVE_GRACE => return self.end(CloseReason::Disconnected, now),
+            Phase::Failing { since } if now >= since + LEAVE_GRACE => {
+                // Its turn never came: the client reads nothing.
+                return self.end(CloseReason::SlowConsumer, now);
+            }
+            _ => {}
+        }
+        if self.blocked_since.is_some_and(|since| now >= since + self.context.send_time_limit) {
+            return self.end(CloseReason::SlowConsumer, now);
+        }
+        // A client that is leaving is not read, so its silence says nothing.
+        if self.pulse.is_dead(now) && !matches!(self.phase, Phase::Leaving { .. }) {
+            let silent = self.session.agreed().expect_every.unwrap_or_default();
+            let tolerance = self.context.heart_beat_tolerance;
+            self.tell(&Fault::new(
+                FaultKind::State,
+                format!("no heart-beat: nothing came within {tolerance} times the agreed {silent:?}"),
+            ));
+            return self.end(CloseReason::HeartBeatMissed, now);
+        }
+        if self.pulse.is_due(now) && matches!(self.phase, Phase::Open) && self.blocked_since.is_none() {
+            write::heart_beat(&mut self.link);
+            self.pulse.sent(now);
+        }
+    }
+
+    /// Asks the wheel for the next instant at which something may be due.
+    pub(super) fn arm(&mut self) {
+        let phase = match self.phase {
+            Phase::Fresh(_) | Phase::Identifying(_) => Some(self.opened + self.context.time_to_connect),
+            Phase::Left { since } | Phase::Failing { since } => Some(since + LEAVE_GRACE),
+            _ => None,
+        };
+        let blocked = self.blocked_since.map(|since| since + self.context.send_time_limit);
+        let next = [phase, blocked, self.pulse.next_timeout()].into_iter().flatten().min();
+        // A later deadline needs no call: the wheel rings at the earlier one and this is asked again.
+        if let Some(next) = next
+            && self.armed.is_none_or(|armed| next < armed)
+        {
+            self.armed = Some(next);
+            self.context.wheel.set(self.timer, Some(next));
+        }
+    }
+}

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod documents;
+mod kept;
 mod node;
 mod sockjs;
 mod spring;

@@ -70,8 +70,8 @@ impl CloseReason {
         }
     }
 
-    /// The WebSocket or SockJS close code. 1002 after any ERROR and 4500 for slow readers are Spring's
-    /// (`spring-parity.md` 5); 1012 tells a client to come back (RFC 6455 registry).
+    /// The WebSocket or SockJS close code. 1002 after any ERROR and 4500 for slow readers are Spring's;
+    /// 1013 asks a client to come back later (registry of RFC 6455).
     #[must_use]
     pub const fn code(&self) -> u16 {
         match self {

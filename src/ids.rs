@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytestring::ByteString;
 
 /// Names one connection, on whatever transport. Random, so that nobody can guess another session's; a SockJS session
-/// id, which the client chooses, is something else and gives no authority (`spring-parity.md` 13.5).
+/// id, which the client chooses, is something else and gives no authority (`docs/differences.md`, P58).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionId(ByteString);
 

@@ -65,7 +65,7 @@ impl Message {
     }
 
     /// Whether it must travel as a binary WebSocket message: its content type says that it is no text, as Spring decides
-    /// (`spring-parity.md` 7.1), or its octets are not UTF-8, which a text message must be (RFC 6455, 8.1).
+    /// (clause P32), or its octets are not UTF-8, which a text message must be (RFC 6455, 8.1).
     #[must_use]
     pub fn is_binary(&self) -> bool {
         *self.binary.get_or_init(|| {

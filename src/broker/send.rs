@@ -15,7 +15,7 @@ use crate::message::Message;
 use crate::telemetry::{count, metrics};
 
 /// Headers of a SEND that no subscriber gets to see: secrets, what only the server may say, and what concerns the
-/// sender's own conversation (`spring-parity.md` 13.4).
+/// sender's own conversation (`docs/differences.md`, P26).
 const PRIVATE_HEADERS: [&str; 14] = [
     "Authorization",
     "authorization",
@@ -56,7 +56,7 @@ impl Broker {
                 let _told = session.outbox.offer_own(message, format!("/{rest}").into(), self.outbox_limit);
             }
             Kind::UserExplicit { addressee, rest } => {
-                // Spring answers a user's message to himself in the sending session alone (`spring-parity.md` P60).
+                // Spring answers a user's message to himself in the sending session alone (clause P60).
                 let own = session.user().is_some_and(|user| **user == *addressee).then_some(session);
                 let name = match encode_segment(&addressee) {
                     // As the client wrote it: the usual case needs no new text.

@@ -138,7 +138,7 @@ impl Broker {
     }
 }
 
-/// A broken pattern is refused here, so that it can never hurt anybody else (`spring-parity.md` 13.2).
+/// A broken pattern is refused here, so that it can never hurt anybody else (`docs/differences.md`, P38).
 fn pattern(text: &str) -> Result<Pattern, Fault> {
     Pattern::parse(text)
         .map_err(|error| Fault::new(FaultKind::Failed, format!("SUBSCRIBE to {text:?}: no usable pattern: {error}")))

@@ -42,7 +42,7 @@ pub trait Link: Send + 'static {
     fn transport(&self) -> &'static str;
 
     /// Tells the link that the application itself sends heart-beats from now on, so that transport heart-beats that a
-    /// front end can see (SockJS `h`) may stop (`spring-parity.md` 1.3: as Spring does).
+    /// front end can see (SockJS `h`) may stop, as in Spring.
     fn application_heart_beats(&mut self) {}
 
     /// Changes the largest message in octets that is read from now on.

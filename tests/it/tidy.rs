@@ -152,6 +152,24 @@ fn relative_links_lead_somewhere() {
     assert!(seen > 10, "links were not found any more");
 }
 
+/// A comment that cites a document nobody has explains nothing.
+#[test]
+fn cited_documents_exist() {
+    let mut missing = Vec::new();
+    let is_text =
+        |file: &PathBuf| file.extension().is_some_and(|end| ["rs", "toml", "md"].iter().any(|kind| end == *kind));
+    for file in tree().into_iter().filter(is_text) {
+        for quoted in read(&file).lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+            let is_name = quoted.ends_with(".md") && quoted.chars().all(|c| c.is_alphanumeric() || "./-_".contains(c));
+            let beside = root().join(&file).with_file_name(quoted);
+            if is_name && !root().join(quoted).is_file() && !beside.is_file() {
+                missing.push(format!("{}: {quoted}", file.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 /// A path of somebody's machine in a file works on that machine alone.
 #[test]
 fn no_file_knows_the_machine_it_was_written_on() {

@@ -3,6 +3,7 @@
 mod data_dir;
 mod mailbox;
 mod polling;
+mod transcripts;
 mod work;
 
 use crate::support::client::{Client, body, header};

@@ -13,6 +13,7 @@ use super::topics::Subscriber;
 use super::{Handover, Pending};
 use crate::close::CloseReason;
 use crate::config::mailbox::Mailbox;
+use crate::mailbox;
 use crate::mailbox::directory::{Kept, Recovered};
 use crate::mailbox::queue::{Effect, Policy, Removal};
 use crate::mailbox::{Completion, KeepStore, Refused, StoreError};
@@ -92,6 +93,12 @@ impl KeptDestinations {
     /// Gives up what has waited too long, in a part of the destinations.
     pub fn sweep(&self) {
         self.queues.sweep(unix_millis(), SWEEP_BUDGET, &mut |effect| self.carry_out(effect));
+    }
+
+    /// What happens to kept messages, in numbers.
+    #[must_use]
+    pub fn metrics(&self) -> &mailbox::directory::Metrics {
+        self.queues.metrics()
     }
 
     /// The store, to be closed when the node ends.

@@ -18,6 +18,7 @@ use crate::timers::{TICK, Wheel};
 use crate::transport::Endpoint;
 
 mod assemble;
+mod export;
 mod listen;
 mod pages;
 

@@ -8,7 +8,6 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 
 use super::Shared;
-use crate::telemetry::metrics;
 use crate::transport::Body;
 use crate::web;
 
@@ -40,15 +39,13 @@ pub(super) fn serve(shared: &Shared, request: &Request<Incoming>) -> Response<Bo
 }
 
 fn export(shared: &Shared) -> Response<Body> {
-    metrics().connections_open.set(i64::try_from(shared.open_connections()).unwrap_or(i64::MAX));
-    let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &metrics().registry()) {
-        Ok(()) => answer(
+    match super::export::text(shared) {
+        Some(text) => answer(
             StatusCode::OK,
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Body::from(text.into_bytes()),
         ),
-        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
+        None => plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
     }
 }
 

@@ -20,3 +20,19 @@ pub const SUBSCRIPTIONS_OPEN: &str = "stampede_subscriptions_open";
 pub const CONNECTIONS_REFUSED: &str = "stampede_connections_refused";
 /// Connections open now, of all kinds: HTTP connections and sessions, as `server.connections` counts them.
 pub const CONNECTIONS_OPEN: &str = "stampede_connections_open";
+/// SockJS sessions over HTTP open now.
+pub const SOCKJS_SESSIONS_OPEN: &str = "stampede_sockjs_sessions_open";
+/// SockJS sessions begun over HTTP.
+pub const SOCKJS_SESSIONS_BEGUN: &str = "stampede_sockjs_sessions_begun";
+/// SockJS sessions that ended without being closed, by reason.
+pub const SOCKJS_SESSIONS_LOST: &str = "stampede_sockjs_sessions_lost";
+/// SockJS requests refused, by reason.
+pub const SOCKJS_REFUSED: &str = "stampede_sockjs_refused";
+/// Kept destinations that hold messages or have subscribers.
+pub const KEPT_DESTINATIONS: &str = "stampede_kept_destinations";
+/// Messages kept now.
+pub const KEPT_MESSAGES: &str = "stampede_kept_messages";
+/// Octets kept now.
+pub const KEPT_BYTES: &str = "stampede_kept_bytes";
+/// What happened to kept messages, by event.
+pub const KEPT_EVENTS: &str = "stampede_kept_events";

@@ -30,7 +30,8 @@ export async function startServer(t, { config, configFile, env = {} } = {}) {
   const file = configFile ?? join(folder, "stampede.toml");
   if (!configFile) await writeFile(file, config ?? "");
   const child = spawn(BINARY, ["serve", "--listen", "127.0.0.1:0", "--config", file], {
-    env: { ...process.env, ...env },
+    // Sessions that a test leaves open are closed spread over half of it.
+    env: { ...process.env, STAMPEDE__SERVER__SHUTDOWN_GRACE: "1s", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const output = collect(child);
@@ -156,6 +157,9 @@ export async function serve(t, respond) {
     response.end(found?.body);
   });
   await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
-  t.after(() => new Promise((closed) => server.close(closed).closeAllConnections?.()));
+  t.after(() => {
+    server.closeAllConnections();
+    return new Promise((closed) => server.close(closed));
+  });
   return `http://127.0.0.1:${server.address().port}`;
 }

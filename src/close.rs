@@ -25,13 +25,11 @@ pub enum CloseReason {
     SlowConsumer,
     /// The node is shutting down.
     Drain,
-    /// The node has as many sessions as it may have.
-    TooManyConnections,
 }
 
 impl CloseReason {
     /// Every label of [`CloseReason::label`], for the metric.
-    pub const LABELS: [&'static str; 18] = [
+    pub const LABELS: [&'static str; 17] = [
         "disconnected",
         "closed-by-peer",
         "lost",
@@ -49,7 +47,6 @@ impl CloseReason {
         "connect-timeout",
         "slow-consumer",
         "drain",
-        "too-many-connections",
     ];
 
     /// A short stable name.
@@ -66,7 +63,6 @@ impl CloseReason {
             Self::ConnectTimeout => "connect-timeout",
             Self::SlowConsumer => "slow-consumer",
             Self::Drain => "drain",
-            Self::TooManyConnections => "too-many-connections",
         }
     }
 
@@ -80,7 +76,6 @@ impl CloseReason {
             Self::MessageTooBig => 1009,
             Self::SlowConsumer => 4500,
             Self::Drain => 1001,
-            Self::TooManyConnections => 1013,
         }
     }
 
@@ -90,7 +85,6 @@ impl CloseReason {
         match self {
             Self::SlowConsumer => "Failed to send message within the configured send limit",
             Self::ConnectTimeout => "No CONNECT within the configured time",
-            Self::TooManyConnections => "Too many connections",
             _ => "",
         }
     }
@@ -129,7 +123,6 @@ mod tests {
             R::ConnectTimeout,
             R::SlowConsumer,
             R::Drain,
-            R::TooManyConnections,
         ];
         let all: Vec<_> = kinds.into_iter().map(R::Fault).chain(reasons).collect();
         assert_eq!(all.len(), R::LABELS.len());

@@ -4,7 +4,7 @@
 pub const SESSIONS_OPEN: &str = "stampede_sessions_open";
 /// Sessions ended, by reason.
 pub const SESSIONS_CLOSED: &str = "stampede_sessions_closed";
-/// Frames received, by command.
+/// Frames received.
 pub const FRAMES_RECEIVED: &str = "stampede_frames_received";
 /// Frames without effect, by reason.
 pub const FRAMES_DROPPED: &str = "stampede_frames_dropped";

@@ -23,9 +23,6 @@ const ROOMS: [&[&str]; 12] = [
 /// Longest source file in lines, tests included.
 const LONG: usize = 500;
 
-/// Files that may be longer, each with its reason.
-const MAY_BE_LONG: [(&str, &str); 0] = [];
-
 /// What `stampede-protocol` is built from, build-time helpers of `thiserror` included. Nothing of it opens a socket,
 /// starts a task or reads a clock.
 const PROTOCOL_IS_BUILT_FROM: [&str; 11] = [
@@ -90,14 +87,10 @@ fn source_files_are_short() {
         .chain(files("protocol/src", "rs"))
         .filter_map(|file| {
             let lines = read(&file).lines().count();
-            let excused = MAY_BE_LONG.iter().any(|(name, _)| Path::new(name) == file);
-            (lines > LONG && !excused).then(|| format!("{}: {lines} lines", file.display()))
+            (lines > LONG).then(|| format!("{}: {lines} lines", file.display()))
         })
         .collect();
-    assert!(long.is_empty(), "longer than {LONG} lines; split, or give a reason here: {long:#?}");
-    for (name, _) in MAY_BE_LONG {
-        assert!(root().join(name).is_file(), "{name} is gone; take it off the list");
-    }
+    assert!(long.is_empty(), "longer than {LONG} lines; which second purpose do they have? {long:#?}");
 }
 
 /// `Cargo.lock` lists what a crate is built from for any target and feature, so this is wider than

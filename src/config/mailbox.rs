@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stampede_protocol::stomp::session::MAX_OPEN_DELIVERIES;
 
 use crate::config::units;
 
@@ -15,7 +16,7 @@ pub struct Mailbox {
     /// Most bytes kept in memory, headers and [`MESSAGE_OVERHEAD_BYTES`] per message included. Default 256 MiB.
     #[serde(with = "units::bytes")]
     pub max_bytes: usize,
-    /// Most kept messages one subscription is handed before it proves any. Default 32.
+    /// Most kept messages one subscription is handed before it proves any, up to [`MAX_OPEN_DELIVERIES`]. Default 32.
     pub window: usize,
     /// Most bytes one subscription is handed before it proves any; one larger message passes alone. Default 128 KiB,
     /// a quarter of the default outbox, so that a full mailbox never overruns a session.
@@ -65,6 +66,9 @@ impl Mailbox {
     pub fn check(&self) -> Result<(), String> {
         at_least_one("max_destinations", self.max_destinations)?;
         at_least_one("window", self.window)?;
+        if self.window > MAX_OPEN_DELIVERIES {
+            return Err(format!("window is {}: it may be {MAX_OPEN_DELIVERIES} at most", self.window));
+        }
         at_least_one("window_bytes", self.window_bytes)?;
         at_least_one("write_buffer", self.write_buffer)
     }
@@ -152,9 +156,13 @@ mod tests {
         let zero_age = Keep { age: Duration::ZERO, ..Keep::default() };
         let zero_max = Keep { max: 0, ..Keep::default() };
         let zero_window = Mailbox { window: 0, ..Mailbox::default() };
-        for (result, key) in
-            [(zero_age.check(), "keep.for"), (zero_max.check(), "keep.max"), (zero_window.check(), "window")]
-        {
+        let wide_window = Mailbox { window: 5000, ..Mailbox::default() };
+        for (result, key) in [
+            (zero_age.check(), "keep.for"),
+            (zero_max.check(), "keep.max"),
+            (zero_window.check(), "window"),
+            (wide_window.check(), "window is 5000"),
+        ] {
             assert!(result.as_ref().is_err_and(|text| text.contains(key)), "{result:?}");
         }
         assert_eq!((Keep::default().check(), Mailbox::default().check()), (Ok(()), Ok(())));

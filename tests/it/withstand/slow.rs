@@ -144,3 +144,26 @@ fn a_client_that_reads_no_receipts_is_not_read_either() {
     assert!(after < before + 16 * MIB, "grew from {before} to {after}");
     witness.is_quiet();
 }
+
+#[test]
+fn a_client_that_never_acknowledges_does_not_grow() {
+    let server = serve("");
+    let mut receiver = client(&server);
+    receiver.confirmed("SUBSCRIBE\nid:0\nack:client\ndestination:/topic/many", "");
+    let mut sender = client(&server);
+    let batch = "SEND\ndestination:/topic/many\n\nx\0".repeat(500);
+    let mut round = || {
+        sender.send(&batch);
+        let messages: Vec<String> = (0..500).map(|_| receiver.message("x")).collect();
+        header(&messages[0], "ack").unwrap().to_owned()
+    };
+    let first = round();
+    (0..10).for_each(|_| drop(round()));
+    let before = server.resident_bytes();
+    let last = (0..60).map(|_| round()).last().unwrap();
+    let after = server.resident_bytes();
+    assert!(after < before + MIB, "grew from {before} to {after}");
+    // What is long forgotten may be acknowledged nevertheless.
+    receiver.confirmed(&format!("ACK\nid:{first}"), "");
+    receiver.confirmed(&format!("ACK\nid:{last}"), "");
+}

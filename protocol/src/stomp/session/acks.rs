@@ -1,6 +1,6 @@
 //! Deliveries that wait to be settled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 
@@ -51,13 +51,27 @@ pub(super) struct Delivery<T> {
     pub(super) token: T,
 }
 
+/// Most open deliveries of one subscription. Beyond it the oldest is forgotten: clients that ask for acknowledgement and
+/// never send any work with Spring, which keeps no account, and may cost no more for each message. A server that must
+/// not forget any hands out fewer than this at a time.
+pub const MAX_OPEN_DELIVERIES: usize = 1024;
+
 /// The open deliveries of one session.
 #[derive(Debug)]
 pub(super) struct Ledger<T> {
     next: u64,
     open: BTreeMap<AckId, Entry<T>>,
+    slots: HashMap<u32, Account>,
     /// Open deliveries by `message-id`, which is how 1.0 and 1.1 name them; empty in 1.2.
     by_message: BTreeSet<(ByteString, AckId)>,
+}
+
+/// The deliveries of one slot.
+#[derive(Debug, Default)]
+struct Account {
+    open: usize,
+    /// The newest that was forgotten.
+    forgotten: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -67,8 +81,8 @@ struct Entry<T> {
 }
 
 impl<T> Ledger<T> {
-    pub(super) const fn new() -> Self {
-        Self { next: 0, open: BTreeMap::new(), by_message: BTreeSet::new() }
+    pub(super) fn new() -> Self {
+        Self { next: 0, open: BTreeMap::new(), slots: HashMap::new(), by_message: BTreeSet::new() }
     }
 
     /// Opens a delivery; it can be found by `message_id` if there is one.
@@ -76,6 +90,9 @@ impl<T> Ledger<T> {
         let id = AckId { slot, number: self.next };
         self.next += 1;
         self.give_back(Delivery { id, message_id, token });
+        if self.slots.get(&slot).is_some_and(|account| account.open > MAX_OPEN_DELIVERIES) {
+            self.forget_oldest(slot);
+        }
         id
     }
 
@@ -85,6 +102,7 @@ impl<T> Ledger<T> {
         if let Some(message_id) = &message_id {
             self.by_message.insert((message_id.clone(), id));
         }
+        self.slots.entry(id.slot).or_default().open += 1;
         self.open.insert(id, Entry { message_id, token });
     }
 
@@ -100,7 +118,22 @@ impl<T> Ledger<T> {
 
     /// Takes every open delivery of a subscription, oldest first.
     pub(super) fn take_slot(&mut self, slot: u32) -> Vec<Delivery<T>> {
-        self.take_range(AckId { slot, number: 0 }, AckId { slot, number: u64::MAX })
+        let taken = self.take_range(AckId { slot, number: 0 }, AckId { slot, number: u64::MAX });
+        self.slots.remove(&slot);
+        taken
+    }
+
+    /// Whether this delivery may be one that was forgotten.
+    pub(super) fn may_have_forgotten(&self, id: AckId) -> bool {
+        self.slots.get(&id.slot).is_some_and(|account| account.forgotten >= Some(id.number))
+    }
+
+    /// Whether any delivery of this slot, or of any, was forgotten.
+    pub(super) fn has_forgotten(&self, slot: Option<u32>) -> bool {
+        match slot {
+            Some(slot) => self.slots.get(&slot).is_some_and(|account| account.forgotten.is_some()),
+            None => self.slots.values().any(|account| account.forgotten.is_some()),
+        }
     }
 
     /// Takes everything, in no particular order.
@@ -122,6 +155,13 @@ impl<T> Ledger<T> {
         self.next
     }
 
+    fn forget_oldest(&mut self, slot: u32) {
+        let oldest = self.open.range(AckId { slot, number: 0 }..).next().map(|(id, _)| *id);
+        let Some(oldest) = oldest.filter(|oldest| oldest.slot == slot) else { return };
+        drop(self.take_range(oldest, oldest));
+        self.slots.entry(slot).or_default().forgotten = Some(oldest.number);
+    }
+
     fn take_range(&mut self, first: AckId, last: AckId) -> Vec<Delivery<T>> {
         let taken: Vec<_> = self
             .open
@@ -129,6 +169,9 @@ impl<T> Ledger<T> {
             .map(|(id, Entry { message_id, token })| Delivery { id, message_id, token })
             .collect();
         for delivery in &taken {
+            if let Some(account) = self.slots.get_mut(&delivery.id.slot) {
+                account.open -= 1;
+            }
             if let Some(message_id) = &delivery.message_id {
                 self.by_message.remove(&(message_id.clone(), delivery.id));
             }
@@ -164,6 +207,21 @@ mod tests {
         assert_eq!(tokens(ledger.take(ids[3], true)), [0_u32; 0]);
         assert_eq!(tokens(ledger.take(ids[2], false)), [2]);
         assert_eq!(tokens(ledger.take_all()), [0, 4, 5]);
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten_in_its_slot_alone() {
+        let mut ledger = Ledger::new();
+        let other = ledger.record(1, None, 0);
+        let ids: Vec<AckId> = (0..=MAX_OPEN_DELIVERIES).map(|n| ledger.record(0, None, n)).collect();
+        assert!(ledger.may_have_forgotten(ids[0]) && !ledger.may_have_forgotten(ids[1]));
+        assert!(!ledger.may_have_forgotten(other) && ledger.has_forgotten(None) && !ledger.has_forgotten(Some(1)));
+        assert_eq!(ledger.take(ids[0], true).len(), 0);
+        assert_eq!(ledger.take(ids[MAX_OPEN_DELIVERIES], true).len(), MAX_OPEN_DELIVERIES);
+        assert_eq!(ledger.take(other, false).len(), 1);
+        ledger.record(0, None, 0);
+        ledger.take_slot(0);
+        assert!(!ledger.has_forgotten(Some(0)));
     }
 
     #[test]

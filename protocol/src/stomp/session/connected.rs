@@ -171,7 +171,7 @@ impl<T> Connected<T> {
             return refuse(Dropped::MissingId);
         }
         let deliveries = self.take_named(terms.version, frame);
-        if deliveries.is_empty() {
+        if deliveries.is_empty() && !self.is_forgotten(terms.version, frame) {
             return refuse(Dropped::NothingToSettle);
         }
         let Some(position) = position else {
@@ -226,22 +226,37 @@ impl<T> Connected<T> {
 
     /// Takes the deliveries that an ACK or NACK names at this version; none if they are not open.
     fn take_named(&mut self, version: Version, frame: &Frame) -> Vec<Delivery<T>> {
-        let Some(rare) = &mut self.rare else { return Vec::new() };
+        let slot = self.named_slot(version, frame);
+        let (Some(rare), Some(slot)) = (&mut self.rare, slot) else { return Vec::new() };
         let id = if version == Version::V1_2 {
             frame.header("id").and_then(|id| AckId::parse(id))
         } else {
-            let slot = match frame.header("subscription") {
-                Some(id) if version == Version::V1_1 => match self.subscriptions.with_id(id) {
-                    Some(slot) => Some(slot),
-                    None => return Vec::new(),
-                },
-                _ => None,
-            };
             frame.header("message-id").and_then(|message_id| rare.ledger.of_message(message_id, slot))
         };
         let Some(id) = id else { return Vec::new() };
         let mode = self.subscriptions.get(id.slot()).map(|subscription| subscription.ack);
         rare.ledger.take(id, mode == Some(AckMode::Client))
+    }
+
+    /// Whether an ACK or NACK names a delivery that was open and is forgotten: there is nothing left to settle, but its
+    /// client did no wrong.
+    fn is_forgotten(&self, version: Version, frame: &Frame) -> bool {
+        let Some(rare) = &self.rare else { return false };
+        if version == Version::V1_2 {
+            return frame.header("id").and_then(|id| AckId::parse(id)).is_some_and(|id| {
+                let own = self.subscriptions.get(id.slot()).is_some_and(|own| own.delivers(id.number()));
+                own && rare.ledger.may_have_forgotten(id)
+            });
+        }
+        self.named_slot(version, frame).is_some_and(|slot| rare.ledger.has_forgotten(slot))
+    }
+
+    /// The slot that an ACK or NACK of 1.1 is for, `Some(None)` where it may be any; `None` when it is for none.
+    fn named_slot(&self, version: Version, frame: &Frame) -> Option<Option<u32>> {
+        match frame.header("subscription") {
+            Some(id) if version == Version::V1_1 => self.subscriptions.with_id(id).map(Some),
+            _ => Some(None),
+        }
     }
 
     /// The live subscription that a SUBSCRIBE with this id would collide with. Without ids (1.0) it is the destination

@@ -16,7 +16,7 @@ use super::heartbeat::{Agreed, HeartBeat, agree};
 use super::{Command, Fault, FaultKind, Frame, Version};
 use connected::{Connected, Terms};
 
-pub use acks::AckId;
+pub use acks::{AckId, MAX_OPEN_DELIVERIES};
 pub use request::{AckMode, Action, Connect, Dropped, Request, Send, Settlement, Subscribe};
 pub use subscriptions::Subscription;
 

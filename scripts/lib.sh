@@ -15,6 +15,3 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # Where Debian's package, and no other, puts the browser that the tests drive.
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 export CHROMIUM
-
-# stomp.py lives here, away from the machine's own Python packages.
-VENV=tests/clients/.venv

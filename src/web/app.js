@@ -157,13 +157,14 @@ function join(user, room) {
 }
 
 async function leave() {
-  const { user } = visit;
-  await visit.end();
+  if (!visit) return;
+  const ended = visit;
   visit = null;
+  await ended.end();
   document.title = "Stampede demo";
   $("door").hidden = false;
   $("room").hidden = $("leave").hidden = true;
-  $("user").value = user;
+  $("user").value = ended.user;
   $("user").focus();
 }
 
@@ -231,7 +232,7 @@ $("join").addEventListener("submit", (event) => {
 $("say").addEventListener("submit", (event) => {
   event.preventDefault();
   const [to, message] = [$("to").value, $("message")];
-  const sent = to ? visit.whisper(to, message.value) : visit.chat(message.value);
+  const sent = to ? visit?.whisper(to, message.value) : visit?.chat(message.value);
   // What could not be sent stays in the field.
   if (sent) message.value = "";
   message.focus();
@@ -242,8 +243,8 @@ $("to").addEventListener("keydown", ({ key, target }) => {
 });
 
 $("leave").addEventListener("click", leave);
-$("again").addEventListener("click", () => visit.client.hurry());
-$("cut").addEventListener("click", () => visit.client.cut());
+$("again").addEventListener("click", () => visit?.client.hurry());
+$("cut").addEventListener("click", () => visit?.client.cut());
 addEventListener("online", () => visit?.client.hurry());
 
 const asked = new URLSearchParams(location.search);

@@ -107,10 +107,12 @@ fn serve(arguments: Serve) -> ExitCode {
     };
     let ended = runtime.block_on(async {
         let node = Node::start(config, &text, &name).await?;
+        // Before anybody can know that the node is there, and end it.
+        let shutdown = node::shutdown_signal();
         for line in node.greeting() {
             say(&line);
         }
-        node.run(node::shutdown_signal()).await;
+        node.run(shutdown).await;
         Ok::<_, String>(())
     });
     // Whatever still runs is a closing connection whose time is up.

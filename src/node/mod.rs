@@ -125,20 +125,29 @@ impl Node {
     }
 }
 
-/// Ends on SIGTERM or Ctrl-C.
-pub async fn shutdown_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupt = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
+/// Ends on SIGTERM or Ctrl-C. Listens from the call on: one that comes before the first poll must not kill the node.
+///
+/// # Panics
+///
+/// Outside a Tokio runtime.
+pub fn shutdown_signal() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    let listen = |kind, name| {
+        signal(kind)
+            .inspect_err(|error| warn!(%error, "{name} cannot be listened for; it ends this node without notice"))
+    };
+    let interrupt = listen(SignalKind::interrupt(), "Ctrl-C").ok();
+    let terminate = listen(SignalKind::terminate(), "SIGTERM").ok();
+    let received = async |signal: Option<Signal>| match signal {
+        Some(mut signal) => {
+            signal.recv().await;
         }
-        Err(error) => {
-            warn!(%error, "SIGTERM cannot be listened for; only Ctrl-C ends this node in order");
-            let _interrupted = interrupt.await;
+        None => std::future::pending().await,
+    };
+    async move {
+        tokio::select! {
+            () = received(interrupt) => {}
+            () = received(terminate) => {}
         }
     }
 }

@@ -37,3 +37,12 @@ fn p90_a_server_that_ends_says_so() {
         assert_eq!(client.socket.next(), Event::Closed(1001, String::new()));
     }
 }
+
+#[test]
+fn p90_a_server_that_is_ended_as_soon_as_it_is_there_ends_in_order() {
+    for _ in 0..10 {
+        let server = Server::start("");
+        server.terminate();
+        assert!(server.ends(), "it was killed by the signal");
+    }
+}

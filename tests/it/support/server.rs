@@ -45,6 +45,11 @@ impl Server {
         let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
+
+    /// Waits until it has ended by itself; says whether it was content.
+    pub(crate) fn ends(mut self) -> bool {
+        self.child.wait().unwrap().success()
+    }
 }
 
 impl Drop for Server {

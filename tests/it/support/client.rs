@@ -48,15 +48,19 @@ impl Client {
 
     /// A session; `headers` are further lines of CONNECT.
     pub(crate) fn connect(to: SocketAddr, path: &str, version: &str, headers: &[&str]) -> Self {
-        let mut client = Self::open(to, path);
+        Self::open(to, path).greet(version, headers)
+    }
+
+    /// CONNECT, and its answer.
+    pub(crate) fn greet(mut self, version: &str, headers: &[&str]) -> Self {
         let mut frame = format!("CONNECT\naccept-version:{version}\nhost:localhost\n");
         for header in headers {
             frame.push_str(header);
             frame.push('\n');
         }
-        client.send(&(frame + "\n\0"));
-        client.connected = client.expect("CONNECTED");
-        client
+        self.send(&(frame + "\n\0"));
+        self.connected = self.expect("CONNECTED");
+        self
     }
 
     /// Writes octets as one text message.

@@ -42,23 +42,45 @@ pub(crate) fn parse(text: &str, usual: &[&str]) -> Vec<Transcript> {
     transcripts
 }
 
-/// Plays every transcript of a file; says all that went otherwise.
+/// Plays every transcript of a file over bare WebSocket, and over SockJS what SockJS can carry; says all that went
+/// otherwise.
 pub(crate) fn play_all(to: SocketAddr, file: &str, usual: &[&str]) {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     let mut failures = Vec::new();
     for transcript in parse(&text, usual) {
         for endpoint in &transcript.endpoints {
-            if let Err(failure) = play(to, &transcript, endpoint) {
-                let Transcript { line, title, clauses, .. } = &transcript;
-                failures.push(format!("{file}:{line} {clauses:?} {title}, on {endpoint}\n    {failure}"));
+            for carrier in [Carrier::WebSocket, Carrier::SockJs] {
+                if carrier == Carrier::SockJs && !transcript.fits_sockjs() {
+                    continue;
+                }
+                if let Err(failure) = play(to, &transcript, endpoint, carrier) {
+                    let Transcript { line, title, clauses, .. } = &transcript;
+                    let place = format!("{file}:{line} {clauses:?} {title}, on {endpoint} over {carrier:?}");
+                    failures.push(format!("{place}\n    {failure}"));
+                }
             }
         }
     }
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-fn play(to: SocketAddr, transcript: &Transcript, endpoint: &str) -> Result<(), String> {
-    let mut player = Player { to, endpoint, clients: BTreeMap::new(), names: Names::default() };
+/// What carries STOMP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carrier {
+    WebSocket,
+    SockJs,
+}
+
+impl Transcript {
+    /// SockJS has no binary messages, no sub-protocols, and no close that the client words.
+    fn fits_sockjs(&self) -> bool {
+        let mut verbs = self.steps.iter().filter_map(|(_, step)| step.split(' ').nth(1));
+        verbs.all(|verb| !matches!(verb, ">>" | "<<" | "offers" | "closes"))
+    }
+}
+
+fn play(to: SocketAddr, transcript: &Transcript, endpoint: &str, carrier: Carrier) -> Result<(), String> {
+    let mut player = Player { to, endpoint, carrier, clients: BTreeMap::new(), names: Names::default() };
     player.names.0.insert("t".to_owned(), format!("t{}", client::unique()).into_bytes());
     for (line, step) in &transcript.steps {
         player.step(step).map_err(|failure| format!("line {line}: {step}\n    {failure}"))?;
@@ -69,11 +91,19 @@ fn play(to: SocketAddr, transcript: &Transcript, endpoint: &str) -> Result<(), S
 struct Player<'a> {
     to: SocketAddr,
     endpoint: &'a str,
+    carrier: Carrier,
     clients: BTreeMap<String, Client>,
     names: Names,
 }
 
 impl Player<'_> {
+    fn open(&self) -> Client {
+        match self.carrier {
+            Carrier::WebSocket => Client::open(self.to, self.endpoint),
+            Carrier::SockJs => Client { socket: Socket::open_sockjs(self.to, self.endpoint), connected: String::new() },
+        }
+    }
+
     fn step(&mut self, step: &str) -> Result<(), String> {
         let mut words = step.splitn(3, ' ');
         let who = words.next().unwrap_or_default();
@@ -81,7 +111,7 @@ impl Player<'_> {
         let rest = words.next().unwrap_or_default();
         match verb {
             "opens" => {
-                self.clients.insert(who.to_owned(), Client::open(self.to, self.endpoint));
+                self.clients.insert(who.to_owned(), self.open());
                 return Ok(());
             }
             "offers" => {
@@ -96,7 +126,7 @@ impl Player<'_> {
                 let mut words = rest.split(' ');
                 let version = words.next().unwrap_or_default();
                 let headers: Vec<&str> = words.collect();
-                let client = Client::connect(self.to, self.endpoint, version, &headers);
+                let client = self.open().greet(version, &headers);
                 self.names.0.insert(format!("session{who}"), session_of(&client.connected));
                 self.clients.insert(who.to_owned(), client);
                 return Ok(());

@@ -1,11 +1,13 @@
 //! A WebSocket client at the level of octets: it can write what no library would, and shows everything it reads.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
+use super::client::unique;
 
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const BINARY: u8 = 2;
@@ -22,6 +24,8 @@ pub(crate) struct Socket {
     pub(crate) protocol: Option<String>,
     /// Answers neither pings nor a close.
     pub(crate) mute: bool,
+    /// Over SockJS: messages that came in one frame and wait their turn.
+    sockjs: Option<VecDeque<Event>>,
 }
 
 /// The answer to a handshake, as far as the tests look at it.
@@ -54,7 +58,7 @@ pub(crate) fn request(to: SocketAddr, head: &str) -> (Response, Socket) {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_nodelay(true).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
-    let mut socket = Socket { stream, read: Vec::new(), protocol: None, mute: false };
+    let mut socket = Socket { stream, read: Vec::new(), protocol: None, mute: false, sockjs: None };
     let deadline = Instant::now() + PATIENCE;
     let end = loop {
         if let Some(at) = socket.read.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -106,8 +110,21 @@ impl Socket {
         socket
     }
 
+    /// Opens a SockJS session over WebSocket; from here on only messages are seen, as over a bare socket.
+    pub(crate) fn open_sockjs(to: SocketAddr, path: &str) -> Self {
+        let mut socket = Self::open(to, &format!("{path}/000/s{}/websocket", unique()), "");
+        assert_eq!(socket.next(), Event::Text(b"o".to_vec()));
+        socket.sockjs = Some(VecDeque::new());
+        socket
+    }
+
     pub(crate) fn text(&mut self, payload: impl AsRef<[u8]>) {
-        self.frame(true, TEXT, payload.as_ref());
+        let payload = payload.as_ref();
+        if self.sockjs.is_none() {
+            return self.frame(true, TEXT, payload);
+        }
+        let payload = std::str::from_utf8(payload).expect("SockJS carries text");
+        self.frame(true, TEXT, &serde_json::to_vec(&[payload]).unwrap());
     }
 
     pub(crate) fn binary(&mut self, payload: impl AsRef<[u8]>) {
@@ -157,6 +174,34 @@ impl Socket {
     /// What comes next, if it comes within this time.
     pub(crate) fn next_within(&mut self, time: Duration) -> Option<Event> {
         let deadline = Instant::now() + time;
+        if self.sockjs.is_none() {
+            return self.next_message(deadline);
+        }
+        loop {
+            if let Some(event) = self.sockjs.as_mut().and_then(VecDeque::pop_front) {
+                return Some(event);
+            }
+            let event = self.next_message(deadline)?;
+            let Event::Text(frame) = &event else { return Some(event) };
+            let (kind, payload) = frame.split_first().unwrap();
+            let events: Vec<Event> = match kind {
+                b'h' => continue,
+                b'a' => {
+                    let messages: Vec<String> = serde_json::from_slice(payload).unwrap();
+                    messages.into_iter().map(|message| Event::Text(message.into_bytes())).collect()
+                }
+                b'c' => {
+                    let (code, reason) = serde_json::from_slice(payload).unwrap();
+                    vec![Event::Closed(code, reason)]
+                }
+                _ => return Some(event),
+            };
+            self.sockjs.as_mut().unwrap().extend(events);
+        }
+    }
+
+    /// The next message of the WebSocket itself.
+    fn next_message(&mut self, deadline: Instant) -> Option<Event> {
         let mut whole = Vec::new();
         let mut kind = TEXT;
         loop {

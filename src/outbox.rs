@@ -28,7 +28,7 @@ pub enum Overflow {
     Close,
     /// The oldest waiting messages make room.
     DropOldest,
-    /// Of each subscription only the newest message stays.
+    /// Of each subscription and destination only the newest message stays.
     KeepLatest,
 }
 
@@ -111,6 +111,8 @@ struct State {
     /// The task has been told to end.
     closing: bool,
     rang: bool,
+    /// Somebody asked the task to look again.
+    nudged: bool,
     /// The task sleeps and wants to be woken.
     parked: bool,
     waker: Option<Waker>,
@@ -142,7 +144,7 @@ impl Outbox {
             match delivery.overflow {
                 Overflow::Close => {}
                 Overflow::DropOldest => dropped = state.make_room(cost, limit),
-                Overflow::KeepLatest => dropped = state.drop_older(delivery.to),
+                Overflow::KeepLatest => dropped = state.drop_older(&delivery),
             }
             // What may not be dropped fills it: then the session has to go all the same.
             if state.queued_bytes + cost > limit && state.queued_bytes > 0 {
@@ -215,13 +217,17 @@ impl Outbox {
 
     /// Wakes the session to look again at something outside the outbox.
     pub fn nudge(&self) {
-        self.state.lock().wake();
+        let mut state = self.state.lock();
+        // Remembered: a task that runs right now may have looked already.
+        state.nudged = true;
+        state.wake();
     }
 
     /// Takes everything that waits. Entries taken before stay in front.
     pub fn take(&self, taken: &mut Taken) {
         let mut state = self.state.lock();
         state.parked = false;
+        state.nudged = false;
         taken.rang |= std::mem::take(&mut state.rang);
         if let Some(reason) = state.close.take() {
             taken.close.get_or_insert(reason);
@@ -272,7 +278,7 @@ impl Outbox {
 
 impl State {
     fn park(&mut self, waker: &Waker) -> bool {
-        if self.rang || self.close.is_some() {
+        if self.rang || self.nudged || self.close.is_some() {
             return false;
         }
         if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -298,7 +304,8 @@ impl State {
 
     /// Drops the oldest droppable messages until `cost` fits.
     fn make_room(&mut self, cost: usize, limit: usize) -> u64 {
-        let mut over = (self.queued_bytes + cost).saturating_sub(limit);
+        // A little more than needed, so that not every further message has to look through all of them.
+        let mut over = (self.queued_bytes + cost).saturating_sub(limit - limit / 8);
         let mut dropped = 0;
         let mut freed = 0;
         self.entries.retain(|entry| match entry {
@@ -315,13 +322,17 @@ impl State {
         dropped
     }
 
-    /// Drops what waits for the same subscription.
-    fn drop_older(&mut self, to: SlotRef) -> u64 {
+    /// Drops what waits for the same subscription from the same destination: older values of the same thing.
+    fn drop_older(&mut self, newer: &Delivery) -> u64 {
         let mut dropped = 0;
         let mut freed = 0;
         self.entries.retain(|entry| match entry {
-            Entry::Message(delivery) if delivery.to == to => {
-                freed += cost(&delivery.message);
+            Entry::Message(older)
+                if older.to == newer.to
+                    && older.overflow == Overflow::KeepLatest
+                    && older.message.destination == newer.message.destination =>
+            {
+                freed += cost(&older.message);
                 dropped += 1;
                 false
             }
@@ -402,6 +413,34 @@ mod tests {
         let outbox = Outbox::default();
         assert_eq!(outbox.offer(delivery("big", 0, Overflow::Close), 10), Ok(0));
         assert!(outbox.offer(delivery("next", 0, Overflow::Close), 10).is_err());
+    }
+
+    #[test]
+    fn keep_latest_spares_other_destinations_and_policies() {
+        let outbox = Outbox::default();
+        let other = |name: &str, destination: &'static str, overflow| {
+            let message = Message::new(name.into(), destination.into(), Headers::new(), Bytes::from(vec![0; 744]), 0);
+            Delivery { message: Arc::new(message), to: SlotRef { slot: 0, generation: 0 }, kept: None, overflow }
+        };
+        for delivery in [
+            other("chat", "/topic/chat", Overflow::Close),
+            other("old", "/topic/price", Overflow::KeepLatest),
+            other("gold", "/topic/gold", Overflow::KeepLatest),
+            other("new", "/topic/price", Overflow::KeepLatest),
+        ] {
+            assert!(outbox.offer(delivery, 3000).is_ok());
+        }
+        assert_eq!(names(&outbox).0, ["chat", "gold", "new"]);
+    }
+
+    #[test]
+    fn a_nudge_while_the_task_runs_is_not_lost() {
+        let outbox = Outbox::default();
+        outbox.take(&mut Taken::default());
+        outbox.nudge();
+        assert!(!outbox.park(Waker::noop()));
+        outbox.take(&mut Taken::default());
+        assert!(outbox.park(Waker::noop()));
     }
 
     #[test]

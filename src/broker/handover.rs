@@ -13,35 +13,55 @@ use crate::outbox::Entry;
 /// neither be forgotten nor come early.
 #[derive(Debug)]
 pub struct Handover {
-    session: Arc<SessionHandle>,
+    /// Who waits for it; nobody for what the server says by itself.
+    session: Option<Arc<SessionHandle>>,
     receipt: Option<ByteString>,
     pending: Option<Arc<Pending>>,
     failed: Option<Box<Fault>>,
+    /// The transaction it is a part of, which is done only after this.
+    whole: Option<Arc<Pending>>,
 }
 
 /// One step that ends later, on another thread perhaps.
 #[derive(Debug)]
 pub struct Pending {
-    session: Arc<SessionHandle>,
+    session: Option<Arc<SessionHandle>>,
     receipt: Option<ByteString>,
     failed: Mutex<Option<Box<Fault>>>,
+    /// Dropped after this part has been concluded.
+    _whole: Option<Arc<Self>>,
 }
 
 impl Handover {
     /// Begins a frame that asked for this receipt.
     #[must_use]
     pub const fn new(session: Arc<SessionHandle>, receipt: Option<ByteString>) -> Self {
-        Self { session, receipt, pending: None, failed: None }
+        Self { session: Some(session), receipt, pending: None, failed: None, whole: None }
+    }
+
+    /// As [`Handover::new`] for a part of a transaction, which is confirmed after it.
+    #[must_use]
+    pub const fn part_of(whole: Arc<Pending>, session: Arc<SessionHandle>, receipt: Option<ByteString>) -> Self {
+        Self { session: Some(session), receipt, pending: None, failed: None, whole: Some(whole) }
+    }
+
+    /// What nobody waits for: if it fails, the log says so.
+    #[must_use]
+    pub const fn nobody() -> Self {
+        Self { session: None, receipt: None, pending: None, failed: None, whole: None }
     }
 
     /// A step that is done when the returned part is dropped.
     pub fn later(&mut self) -> Arc<Pending> {
         let pending = self.pending.get_or_insert_with(|| {
-            self.session.begin();
+            if let Some(session) = &self.session {
+                session.begin();
+            }
             Arc::new(Pending {
-                session: Arc::clone(&self.session),
+                session: self.session.clone(),
                 receipt: self.receipt.take(),
                 failed: Mutex::new(self.failed.take()),
+                _whole: self.whole.take(),
             })
         });
         Arc::clone(pending)
@@ -58,10 +78,27 @@ impl Handover {
     }
 }
 
+impl Handover {
+    /// Ends the synchronous part.
+    ///
+    /// # Errors
+    ///
+    /// What it failed with already; the caller tells it, and nothing else will.
+    pub fn finish(mut self) -> Result<(), Fault> {
+        match self.failed.take() {
+            Some(fault) if self.pending.is_none() => Err(fault.with_receipt(self.receipt.take())),
+            failed => {
+                self.failed = failed;
+                Ok(())
+            }
+        }
+    }
+}
+
 impl Drop for Handover {
     fn drop(&mut self) {
         if self.pending.is_none() {
-            conclude(&self.session, self.receipt.take(), self.failed.take());
+            conclude(self.session.as_deref(), self.receipt.take(), self.failed.take());
         }
     }
 }
@@ -80,12 +117,20 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        conclude(&self.session, self.receipt.take(), self.failed.get_mut().take());
-        self.session.done();
+        conclude(self.session.as_deref(), self.receipt.take(), self.failed.get_mut().take());
+        if let Some(session) = &self.session {
+            session.done();
+        }
     }
 }
 
-fn conclude(session: &SessionHandle, receipt: Option<ByteString>, failed: Option<Box<Fault>>) {
+fn conclude(session: Option<&SessionHandle>, receipt: Option<ByteString>, failed: Option<Box<Fault>>) {
+    let Some(session) = session else {
+        if let Some(fault) = failed {
+            tracing::warn!(error = %fault, "an announcement did not reach everybody");
+        }
+        return;
+    };
     match failed {
         Some(mut fault) => {
             fault.receipt = fault.receipt.take().or(receipt);
@@ -119,6 +164,30 @@ mod tests {
         drop(second);
         assert_eq!(answers(&session), ["Done(Some(\"r\"))"]);
         assert_eq!(session.in_progress(), 0);
+    }
+
+    #[test]
+    fn a_transaction_is_confirmed_after_its_parts() {
+        let session = SessionHandle::for_test();
+        let mut commit = Handover::new(Arc::clone(&session), Some("commit".into()));
+        let mut part = Handover::part_of(commit.later(), Arc::clone(&session), Some("send".into()));
+        let store = part.later();
+        assert_eq!(part.finish(), Ok(()));
+        assert_eq!(commit.finish(), Ok(()));
+        assert_eq!(answers(&session), Vec::<String>::new());
+        drop(store);
+        assert_eq!(answers(&session), ["Done(Some(\"send\"))", "Done(Some(\"commit\"))"]);
+        assert_eq!(session.in_progress(), 0);
+    }
+
+    #[test]
+    fn a_failure_at_once_is_for_the_caller_to_tell() {
+        let session = SessionHandle::for_test();
+        let mut handover = Handover::new(Arc::clone(&session), Some("r".into()));
+        handover.fail(Fault::new(FaultKind::Failed, "nowhere"));
+        let fault = handover.finish().unwrap_err();
+        assert_eq!((&*fault.message, fault.receipt.as_deref()), ("nowhere", Some("r")));
+        assert_eq!(answers(&session), Vec::<String>::new());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
+use stampede_protocol::stomp::{Fault, FaultKind};
 
 pub use self::kept::KeptDestinations;
 use self::patterns::Patterns;
@@ -199,6 +200,28 @@ pub struct Identity {
     pub name: Option<ByteString>,
     /// What else is known of the user, for routes: a JSON object.
     pub claims: Option<Arc<serde_json::Value>>,
+}
+
+impl Identity {
+    /// Whether the name can stand in destinations: it becomes a segment of every user destination.
+    ///
+    /// # Errors
+    ///
+    /// When it is longer than `limit` octets, or holds control characters.
+    pub fn check(&self, limit: usize) -> Result<(), Fault> {
+        let Some(name) = &self.name else { return Ok(()) };
+        if name.len() > limit {
+            let actual = name.len();
+            return Err(Fault::new(
+                FaultKind::Limit,
+                format!("user name of {actual} octets is over the limit of {limit}"),
+            ));
+        }
+        if name.chars().any(char::is_control) {
+            return Err(Fault::new(FaultKind::BadHeader, "user name with control characters"));
+        }
+        Ok(())
+    }
 }
 
 impl SessionHandle {

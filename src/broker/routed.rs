@@ -76,7 +76,7 @@ impl Broker {
                 send @ Action::Send { .. } => others.push(send),
             }
         }
-        self.publish(others, &mut Handover::new(Arc::clone(session), None));
+        self.publish(others, &mut Handover::nobody());
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl Broker {
         }
         let mut rooms = self.rooms.lock();
         let actions = rooms.subscribed(destination, &session.who()).map_err(|refusal| refused(&refusal))?;
-        self.publish(actions, &mut Handover::new(Arc::clone(session), None));
+        self.publish(actions, &mut Handover::nobody());
         Ok(())
     }
 
@@ -95,19 +95,14 @@ impl Broker {
     pub fn leave_by_subscription(&self, session: &Arc<SessionHandle>, destination: &str) {
         let mut rooms = self.rooms.lock();
         let actions = rooms.unsubscribed(destination, &session.who());
-        self.publish(actions, &mut Handover::new(Arc::clone(session), None));
+        self.publish(actions, &mut Handover::nobody());
     }
 
     /// A session that ends leaves every room.
     pub(super) fn leave_rooms(&self, session: &SessionHandle) {
         let mut rooms = self.rooms.lock();
         let actions = rooms.end_session(session.id.as_str());
-        if actions.is_empty() {
-            return;
-        }
-        // Nobody waits for these: the session is gone.
-        let nobody = SessionHandle::new(&self.node);
-        self.publish(actions, &mut Handover::new(nobody, None));
+        self.publish(actions, &mut Handover::nobody());
     }
 
     /// Publishes for the server: to broker destinations, to users, or to one session by its id.

@@ -9,7 +9,7 @@ use stampede_protocol::stomp::{Fault, FaultKind, Headers};
 
 use super::kept::unix_millis;
 use super::routed::Incoming;
-use super::{Broker, Handover, SessionHandle};
+use super::{Broker, Handover, Pending, SessionHandle};
 use crate::destination::{Kind, encode_segment};
 use crate::message::Message;
 use crate::telemetry::{count, metrics};
@@ -34,17 +34,32 @@ const PRIVATE_HEADERS: [&str; 14] = [
 ];
 
 impl Broker {
-    /// Carries out a SEND of a client; its answer comes through the session's outbox.
-    pub fn send(&self, session: &Arc<SessionHandle>, send: Send, strict: bool) {
+    /// Carries out a SEND of a client, as a part of a transaction if there is a `whole`; its receipt comes through the
+    /// session's outbox when everything is done.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be carried out, as far as that is known at once. What a store says later comes through the outbox.
+    pub fn send(
+        &self,
+        session: &Arc<SessionHandle>,
+        send: Send,
+        strict: bool,
+        whole: Option<Arc<Pending>>,
+    ) -> Result<(), Fault> {
         let Send { destination, mut headers, body, receipt } = send;
         let asked = receipt.is_some();
-        let mut handover = Handover::new(Arc::clone(session), receipt);
+        let mut handover = match whole {
+            Some(whole) => Handover::part_of(whole, Arc::clone(session), receipt),
+            None => Handover::new(Arc::clone(session), receipt),
+        };
         let target = self.destinations.send_target(&destination);
         if let Kind::Application(_) = target
             && let Some(route) = self.routes.find(&destination)
         {
             let frame = Incoming { destination: &destination, headers: &headers, body: &body };
-            return self.run_route(&route, session, frame, &mut handover);
+            self.run_route(&route, session, frame, &mut handover);
+            return handover.finish();
         }
         headers.remove_all(&PRIVATE_HEADERS);
         match target {
@@ -75,9 +90,11 @@ impl Broker {
                 }
             }
         }
+        handover.finish()
     }
 
-    /// Whether a SEND could be carried out, for transactions.
+    /// Whether a SEND could be carried out, for transactions: its destination and its route are looked at. Whether a
+    /// kept destination has room is known only when the message is there.
     ///
     /// # Errors
     ///

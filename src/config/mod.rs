@@ -149,6 +149,9 @@ pub struct Limits {
     /// Longest destination.
     #[serde(with = "units::bytes")]
     pub destination_size_limit: usize,
+    /// Longest user name.
+    #[serde(with = "units::bytes")]
+    pub user_name_size_limit: usize,
     /// Most frames of a session that wait for a store or for their receipts to be read; beyond it the session is not
     /// read.
     pub frames_in_progress: usize,
@@ -292,6 +295,7 @@ impl Default for Limits {
             transaction_frames: 1000,
             transaction_size_limit: 4 << 20,
             destination_size_limit: 1024,
+            user_name_size_limit: 256,
             frames_in_progress: 1000,
             heart_beat_tolerance: 3,
         }

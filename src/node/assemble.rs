@@ -93,6 +93,7 @@ pub(super) fn assemble(config: Config, text: &str, name: &str) -> Result<Shared,
     let broker = Arc::new(broker);
     let wheel = Arc::new(Wheel::new(Instant::now()));
     let sessions = TaskTracker::new();
+    let stop = CancellationToken::new();
     let authenticator = Arc::new(Trusting { user_header: config.identity.user_header.clone() });
     let endpoints = config.endpoint.iter().map(|endpoint| {
         let (before, after) = frame_limits(&config.limits);
@@ -105,9 +106,11 @@ pub(super) fn assemble(config: Config, text: &str, name: &str) -> Result<Shared,
             time_to_connect: config.limits.time_to_first_message,
             send_time_limit: config.outbox.send_time_limit,
             send_buffer_size_limit: config.outbox.send_buffer_size_limit,
+            user_name_size_limit: config.limits.user_name_size_limit,
             heart_beat_tolerance: config.limits.heart_beat_tolerance,
             frames_in_progress: config.limits.frames_in_progress,
             sessions: sessions.clone(),
+            stop: stop.clone(),
         };
         let socket = WsSettings::default();
         Arc::new(Endpoint::new(&endpoint.path, endpoint.sockjs.clone(), socket, Arc::new(Stomp::new(context))))
@@ -120,7 +123,7 @@ pub(super) fn assemble(config: Config, text: &str, name: &str) -> Result<Shared,
         endpoints,
         sessions,
         connections: TaskTracker::new(),
-        stop: CancellationToken::new(),
+        stop,
         ready: AtomicBool::new(false),
     })
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::UPGRADE;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -21,6 +22,11 @@ const BACKLOG: i32 = 4096;
 /// ten seconds. Heart-beats find them earlier where a client agreed to them.
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(6);
+
+/// What a connection over `server.connections` is told.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
+    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 60\r\n\r\n\
+    This node has as many connections as server.connections has\n";
 
 /// How long to wait when no more files can be opened: accepting at once again would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -59,6 +65,8 @@ fn welcome(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     if open >= limit {
         count(&metrics().connections_refused, "too-many");
         tracing::debug!(%peer, open, limit, "connection refused: server.connections");
+        // As much as the socket takes at once; whoever is over the limit is not waited for.
+        let _told = stream.try_write(FULL);
         return;
     }
     // Frames are written whole; waiting for more would only delay them. An option that cannot be set costs nothing else.
@@ -75,7 +83,11 @@ fn welcome(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     });
 }
 
-async fn route(shared: Arc<Shared>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+async fn route(shared: Arc<Shared>, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    if request.headers().contains_key(UPGRADE) {
+        // Between the handshake and its session a connection is in no other count.
+        request.extensions_mut().insert(shared.connections.token());
+    }
     let path = request.uri().path();
     match shared.endpoints.iter().find(|endpoint| endpoint.claims(path)) {
         Some(endpoint) => endpoint.handle(request, peer).await,

@@ -113,10 +113,15 @@ impl Node {
             warn!(%address, "anyone who reaches this port can connect under any name; put it behind something that knows its users");
         }
         info!(%address, node = %shared.broker.node(), "listening");
-        let ticker = tokio::spawn(tick(Arc::clone(&shared)));
+        let mut ticker = tokio::spawn(tick(Arc::clone(&shared)));
         let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&shared)));
         shared.ready.store(true, Ordering::Release);
-        shutdown.await;
+        tokio::select! {
+            () = shutdown => {}
+            ended = &mut ticker => {
+                tracing::error!(error = ?ended.err(), "the timer task ended: without it this node cannot go on");
+            }
+        }
         drain(&shared).await;
         accepting.abort();
         ticker.abort();
@@ -155,12 +160,23 @@ pub fn shutdown_signal() -> impl Future<Output = ()> {
 /// Ticks between two looks for kept messages that have waited too long: a second.
 const SWEEP_EVERY: u64 = 20;
 
+/// A tick that comes so late that the whole process must have been stopped, or starved.
+const STALL: Duration = Duration::from_secs(1);
+
 /// Turns the timer wheel.
 async fn tick(shared: Arc<Shared>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut last = Instant::now();
     for ticks in 1_u64.. {
         interval.tick().await;
+        let pause = last.elapsed();
+        last = Instant::now();
+        if pause > STALL {
+            // The process was stopped: clients are read before anything counts as missed.
+            warn!(?pause, "the node stood still");
+            continue;
+        }
         shared.wheel.advance(Instant::now());
         if ticks.is_multiple_of(SWEEP_EVERY) {
             shared.broker.kept().sweep();

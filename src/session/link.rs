@@ -19,8 +19,8 @@ pub trait Link: Send + 'static {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Takes one whole frame; never blocks. Call only when [`Link::poll_ready`] said so, except for the last words
-    /// before [`Link::close`].
-    fn write(&mut self, frame: OutFrame<'_>);
+    /// before [`Link::close`]. Returns false for a frame that this link cannot carry and has left out.
+    fn write(&mut self, frame: OutFrame<'_>) -> bool;
 
     /// Pushes what was written towards the peer; ready when nothing waits on this side any more. Errors surface as
     /// [`Input::Gone`].

@@ -9,6 +9,7 @@ use std::time::Duration;
 use stampede_protocol::Limits;
 use stampede_protocol::stomp::session::SessionConfig;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::{Broker, SessionHandle};
@@ -48,12 +49,16 @@ pub struct Context {
     pub send_time_limit: Duration,
     /// Octets that may wait for a session; named in the ERROR to a slow reader.
     pub send_buffer_size_limit: usize,
+    /// Longest user name in octets.
+    pub user_name_size_limit: usize,
     /// Silent heart-beat periods after which a client counts as dead.
     pub heart_beat_tolerance: u32,
     /// Frames that may wait for a store, or for the client to take their answers, before the session reads no further.
     pub frames_in_progress: usize,
     /// Counts sessions until their last byte has left.
     pub sessions: TaskTracker,
+    /// Cancelled when the node stops: a session that begins all the same is asked to leave.
+    pub stop: CancellationToken,
 }
 
 impl Stomp {

@@ -38,16 +38,27 @@ pub(super) fn heart_beat<L: Link>(link: &mut L) {
     link.write(OutFrame { head: b"\n", body: &Bytes::new(), tail: &[], binary: false });
 }
 
-/// Writes one MESSAGE. Returns the token that the transport has to prove, where nothing else will settle it.
+/// What becomes of a delivery that was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Nothing more has to happen, or the client settles it.
+    Done,
+    /// The transport has to prove that it arrived.
+    Unproved(Token),
+    /// This transport cannot carry it: it stays kept, for somebody else.
+    LeftOut(Token),
+}
+
+/// Writes one MESSAGE.
 pub(super) fn message<L: Link>(
     link: &mut L,
     session: &mut Session<Token>,
     slots: &Slots,
     delivery: &Delivery,
     destinations: &Destinations,
-) -> Option<Token> {
+) -> Written {
     // Whoever unsubscribed meanwhile gets nothing more; kept messages went back with the subscription.
-    let slot = slots.get(delivery.to)?;
+    let Some(slot) = slots.get(delivery.to) else { return Written::Done };
     one(link, session, delivery.to, slot.own, &delivery.message, delivery.kept, destinations)
 }
 
@@ -72,7 +83,7 @@ pub(super) fn own<L: Link>(
             });
         if wanted {
             // Nothing is kept here, so there is nothing to prove.
-            let _no_proof = one(link, session, to, true, message, None, destinations);
+            let _done = one(link, session, to, true, message, None, destinations);
         }
     }
 }
@@ -85,9 +96,9 @@ fn one<L: Link>(
     message: &Message,
     kept: Option<Kept>,
     destinations: &Destinations,
-) -> Option<Token> {
+) -> Written {
     let version = session.version();
-    let subscription = session.subscription(to.slot)?;
+    let Some(subscription) = session.subscription(to.slot) else { return Written::Done };
     let token = Token { to, seq: kept.map(|kept| kept.seq) };
     // A kept message has one id, however often it comes (`docs/differences.md`); only where ACK names nothing but that id
     // does a second copy in one session need its own.
@@ -107,7 +118,7 @@ fn one<L: Link>(
         }
         session.delivered(to.slot, &id, token).map(|ack| ack.to_string())
     };
-    let subscription = session.subscription(to.slot)?;
+    let Some(subscription) = session.subscription(to.slot) else { return Written::Done };
     let holes = Holes {
         subscription: subscription.escaped_id.as_deref(),
         copy,
@@ -123,10 +134,14 @@ fn one<L: Link>(
     } else {
         message.template(version)
     };
-    HEAD.with_borrow_mut(|head| {
+    let taken = HEAD.with_borrow_mut(|head| {
         head.clear();
         template.write_head(&holes, head);
-        link.write(OutFrame { head, body: &message.body, tail: b"\0", binary: message.is_binary() });
+        link.write(OutFrame { head, body: &message.body, tail: b"\0", binary: message.is_binary() })
     });
-    (automatic && token.seq.is_some()).then_some(token)
+    match token.seq {
+        Some(_) if !taken => Written::LeftOut(token),
+        Some(_) if automatic => Written::Unproved(token),
+        _ => Written::Done,
+    }
 }

@@ -15,6 +15,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::sockjs::SockJsWs;
 use super::websocket::WsLink;
@@ -49,10 +50,13 @@ impl<A: Application> Endpoint<A> {
         if let Some(protocol) = (!framed).then(|| choose(request.headers(), self.app.subprotocols())).flatten() {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
         }
+        let counted = request.extensions_mut().remove::<TaskTrackerToken>();
         let socket = hyper::upgrade::on(&mut request);
         let handshake = self.handshake(&mut request, peer);
         let endpoint = Arc::clone(self);
         tokio::spawn(async move {
+            // Held until the session is there, which is counted by itself.
+            let _counted = counted;
             let Some((io, early)) = take_over(socket).await else { return };
             // A task of its own, exactly as large as the session: this one also holds what the handshake needed, and
             // would go on holding it for as long as the connection lives.

@@ -17,9 +17,9 @@ impl<L: Link> Drive<L> {
         if matches!(self.phase, Phase::Failing { .. } | Phase::Closing) {
             return;
         }
-        self.phase = Phase::Failing { since: now };
         self.leave_everything();
-        self.handle.outbox.answer(Entry::Failed(Box::new(fault)));
+        self.handle.outbox.answer(Entry::Failed(Box::new(fault.clone())));
+        self.phase = Phase::Failing { since: now, fault: Box::new(fault) };
     }
 
     pub(super) fn gone(&mut self, gone: Gone, now: Instant) {

@@ -26,7 +26,7 @@ use super::Context;
 use super::identify::Identified;
 use super::link::{Handshake, Input, Link};
 use super::slots::Slots;
-use super::write::{self, Token};
+use super::write::{self, Token, Written};
 use crate::broker::SessionHandle;
 use crate::close::CloseReason;
 use crate::outbox::{Entry, Taken};
@@ -60,6 +60,10 @@ pub(super) struct Drive<L: Link> {
     /// Since when the link takes nothing although something waits.
     blocked_since: Option<Instant>,
     proofs: Option<Box<Proofs>>,
+    /// Number of the last fence; never used twice in a session.
+    mark: u64,
+    /// The wheel rang, and what is due has not been looked at.
+    rang: bool,
     /// The decoder may hold whole frames whose turn has not come.
     held_back: bool,
     opened: Instant,
@@ -83,6 +87,7 @@ enum Phase {
     /// A fault waits in the outbox for its turn; nothing is read any more.
     Failing {
         since: Instant,
+        fault: Box<Fault>,
     },
     /// Everything is given back; the link says its last words.
     Closing,
@@ -93,9 +98,8 @@ enum Phase {
 struct Proofs {
     /// Written, not yet behind a fence.
     written: Vec<Token>,
-    /// Behind the fence with [`Proofs::mark`].
+    /// Behind the last fence.
     fenced: Vec<Token>,
-    mark: u64,
 }
 
 impl<L: Link> Drive<L> {
@@ -110,6 +114,9 @@ impl<L: Link> Drive<L> {
         metrics().sessions_open.get_or_create(&Label { reason: link.transport() }).inc();
         // From now on, so that a node that drains can ask those to leave that have not said who they are.
         context.broker.open(&handle);
+        if context.stop.is_cancelled() {
+            handle.outbox.close(CloseReason::Drain);
+        }
         Self {
             link,
             handle,
@@ -123,6 +130,8 @@ impl<L: Link> Drive<L> {
             pulse: Pulse::new(stampede_protocol::stomp::Agreed::default(), 1, now),
             blocked_since: None,
             proofs: None,
+            mark: 0,
+            rang: false,
             held_back: false,
             opened: now,
             _counted: context.sessions.token(),
@@ -165,9 +174,10 @@ impl<L: Link> Drive<L> {
         let destinations = self.context.broker.destinations();
         match entry {
             Entry::Message(delivery) => {
-                let token = write::message(&mut self.link, &mut self.session, &self.slots, &delivery, destinations);
-                if let Some(token) = token {
-                    self.proofs.get_or_insert_default().written.push(token);
+                match write::message(&mut self.link, &mut self.session, &self.slots, &delivery, destinations) {
+                    Written::Done => {}
+                    Written::Unproved(token) => self.proofs.get_or_insert_default().written.push(token),
+                    Written::LeftOut(token) => self.settle(Settlement::Nack, &[token]),
                 }
             }
             Entry::Own { message, rest } => {
@@ -200,8 +210,8 @@ impl<L: Link> Drive<L> {
         let Some(proofs) = &mut self.proofs else { return };
         if proofs.fenced.is_empty() && !proofs.written.is_empty() {
             std::mem::swap(&mut proofs.fenced, &mut proofs.written);
-            proofs.mark += 1;
-            self.link.fence(proofs.mark);
+            self.mark += 1;
+            self.link.fence(self.mark);
             // What the link does not take now it sends when it can: the flush has asked for the wake-up.
             let _later = self.link.poll_flush(cx);
         }
@@ -270,7 +280,7 @@ impl<L: Link> Drive<L> {
 
     fn proved(&mut self, mark: u64) {
         let Some(proofs) = &mut self.proofs else { return };
-        if mark == proofs.mark {
+        if mark == self.mark {
             let proved = std::mem::take(&mut proofs.fenced);
             if proofs.written.is_empty() {
                 self.proofs = None;
@@ -283,17 +293,20 @@ impl<L: Link> Drive<L> {
         let now = Instant::now();
         loop {
             let blocked = self.poll_output(cx, now);
-            if std::mem::take(&mut self.taken.rang) {
-                self.armed = None;
-                self.check_time(now);
-                // A heart-beat may have been written; if the link does not take it, it is blocked next time round.
-                let _later = self.link.poll_flush(cx);
-            }
+            self.rang |= std::mem::take(&mut self.taken.rang);
             if let Some(reason) = self.taken.close.take() {
                 self.told_to_close(reason, now);
             }
             let more = self.poll_input(cx, now);
-            self.leave_when_done(now);
+            self.leave_when_done(blocked, now);
+            if !more && std::mem::take(&mut self.rang) {
+                // Only now: what lay in the socket while this node was stopped counts as heard.
+                self.armed = None;
+                self.check_time(now);
+                if !matches!(self.phase, Phase::Closing) && self.link.poll_flush(cx).is_pending() {
+                    self.blocked_since.get_or_insert(now);
+                }
+            }
             if matches!(self.phase, Phase::Closing) {
                 return self.link.poll_closed(cx);
             }
@@ -316,9 +329,10 @@ impl<L: Link> Drive<L> {
     }
 
     /// Answers DISCONNECT once everything before it is done.
-    fn leave_when_done(&mut self, now: Instant) {
+    fn leave_when_done(&mut self, blocked: bool, now: Instant) {
         let Phase::Leaving { receipt } = &mut self.phase else { return };
-        if self.handle.in_progress() > 0 || self.handle.outbox.has_more() {
+        let waits = blocked || !self.taken.entries.is_empty() || self.handle.outbox.has_more();
+        if waits || self.handle.in_progress() > 0 {
             return;
         }
         match receipt.take() {

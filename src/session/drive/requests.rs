@@ -25,8 +25,13 @@ impl<L: Link> Drive<L> {
 
     fn carry_out(&mut self, request: Request<Token>, now: Instant) {
         match request {
-            Request::Connect(connect) => self.connect(&connect, now),
-            Request::Send(send) => self.context.broker.send(&self.handle, send, self.context.session.strict),
+            Request::Connect(connect) => self.connect(&connect),
+            Request::Send(send) => {
+                let strict = self.context.session.strict;
+                if let Err(fault) = self.context.broker.send(&self.handle, send, strict, None) {
+                    self.fail(fault, now);
+                }
+            }
             Request::Subscribe(subscribe) => self.subscribe(subscribe, now),
             Request::Unsubscribe { slot, receipt, .. } => {
                 if let Some(slot) = self.slots.take(slot) {
@@ -51,13 +56,16 @@ impl<L: Link> Drive<L> {
         }
     }
 
-    fn connect(&mut self, connect: &Connect, now: Instant) {
-        let phase = std::mem::replace(&mut self.phase, Phase::Failing { since: now });
-        let Phase::Fresh(handshake) = phase else { return };
-        self.phase = Phase::Identifying(self.context.authenticator.identify(connect, &handshake));
+    fn connect(&mut self, connect: &Connect) {
+        // The protocol refuses a second CONNECT, so there is a handshake.
+        let Phase::Fresh(handshake) = &self.phase else { return };
+        self.phase = Phase::Identifying(self.context.authenticator.identify(connect, handshake));
     }
 
     pub(super) fn accept(&mut self, identity: Identity, now: Instant) {
+        if let Err(fault) = identity.check(self.context.user_name_size_limit) {
+            return self.fail(fault, now);
+        }
         let connected = self.session.accept(&self.context.session, identity.name.as_deref(), self.handle.id.as_str());
         self.handle.identify(identity);
         let version = self.session.version();
@@ -96,7 +104,8 @@ impl<L: Link> Drive<L> {
         }
     }
 
-    /// All or nothing (clause T15): what can be refused is refused before anything is done.
+    /// All or nothing (clause T15): what is wrong with a destination or a route is found before anything is done. COMMIT
+    /// is confirmed after the last of its parts.
     fn commit(&mut self, actions: Vec<Action<Token>>, receipt: Option<ByteString>, now: Instant) {
         let strict = self.context.session.strict;
         for action in &actions {
@@ -106,16 +115,22 @@ impl<L: Link> Drive<L> {
                 return self.fail(fault.with_receipt(receipt), now);
             }
         }
+        let mut whole = Handover::new(Arc::clone(&self.handle), receipt);
         for action in actions {
             match action {
-                Action::Send(send) => self.context.broker.send(&self.handle, send, strict),
+                Action::Send(send) => {
+                    let part = Some(whole.later());
+                    if let Err(fault) = self.context.broker.send(&self.handle, send, strict, part) {
+                        // The ERROR is queued first and ends the session, so the receipt behind it is never written.
+                        return self.fail(fault, now);
+                    }
+                }
                 Action::Settle { how, tokens, receipt } => {
                     self.settle(how, &tokens);
                     self.confirm(receipt);
                 }
             }
         }
-        self.confirm(receipt);
     }
 
     /// Confirms a frame that is done, behind everything that was queued before it.

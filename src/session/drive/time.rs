@@ -18,18 +18,25 @@ impl<L: Link> Drive<L> {
                 self.tell(&Fault::new(FaultKind::Limit, format!("no CONNECT within {limit:?}")));
                 return self.end(CloseReason::ConnectTimeout, now);
             }
+            // What is not written yet cannot have been read: the grace begins when the link has taken it.
+            Phase::Left { .. } if self.blocked_since.is_some() => self.phase = Phase::Left { since: now },
             Phase::Left { since } if now >= since + LEAVE_GRACE => return self.end(CloseReason::Disconnected, now),
-            Phase::Failing { since } if now >= since + LEAVE_GRACE => {
-                // Its turn never came: the client reads nothing.
-                return self.end(CloseReason::SlowConsumer, now);
+            Phase::Failing { since, ref fault } if now >= since + LEAVE_GRACE => {
+                // Its turn never came: the client reads slowly. It may still read the last words.
+                let fault = fault.clone();
+                self.tell(&fault);
+                return self.end(CloseReason::from(&*fault), now);
             }
             _ => {}
         }
         if self.blocked_since.is_some_and(|since| now >= since + self.context.send_time_limit) {
             return self.end(CloseReason::SlowConsumer, now);
         }
-        // A client that is leaving is not read, so its silence says nothing.
-        if self.pulse.is_dead(now) && !matches!(self.phase, Phase::Leaving { .. }) {
+        if !self.is_reading() {
+            // Its silence says nothing as long as nobody listens.
+            self.pulse.received(now);
+        }
+        if self.pulse.is_dead(now) {
             let silent = self.session.agreed().expect_every.unwrap_or_default();
             let tolerance = self.context.heart_beat_tolerance;
             self.tell(&Fault::new(
@@ -48,7 +55,7 @@ impl<L: Link> Drive<L> {
     pub(super) fn arm(&mut self) {
         let phase = match self.phase {
             Phase::Fresh(_) | Phase::Identifying(_) => Some(self.opened + self.context.time_to_connect),
-            Phase::Left { since } | Phase::Failing { since } => Some(since + LEAVE_GRACE),
+            Phase::Left { since } | Phase::Failing { since, .. } => Some(since + LEAVE_GRACE),
             _ => None,
         };
         let blocked = self.blocked_since.map(|since| since + self.context.send_time_limit);

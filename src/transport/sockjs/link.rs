@@ -53,7 +53,7 @@ impl Link for HttpLink {
         })
     }
 
-    fn write(&mut self, frame: OutFrame<'_>) {
+    fn write(&mut self, frame: OutFrame<'_>) -> bool {
         let offered = self.live.step(|inner, now| {
             let offered = inner.machine.offer(&[frame.head, frame.body, frame.tail], now);
             // The receiver is woken by the flush, once for all that is written before it.
@@ -65,6 +65,7 @@ impl Link for HttpLink {
             Err(OfferError::NotText(_)) => drop(counters.binary_dropped.fetch_add(1, Ordering::Relaxed)),
             Err(OfferError::Overflow) => drop(counters.queue_overflow.fetch_add(1, Ordering::Relaxed)),
         }
+        !matches!(offered, Err(OfferError::NotText(_)))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {

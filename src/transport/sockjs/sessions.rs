@@ -69,11 +69,12 @@ impl Sessions {
 
     /// The session a receiving request is for.
     pub(super) fn find_or_begin(self: &Arc<Self>, id: &str) -> Found {
+        let mut table = self.table.lock();
+        // Under the lock of the table, as in `remove`: an id is live, or lost, or free, with nothing in between.
         if self.lost.lock().contains(id, Instant::now()) {
             self.counters.refused_lost.fetch_add(1, Ordering::Relaxed);
             return Found::Lost;
         }
-        let mut table = self.table.lock();
         let full = table.len() >= self.most;
         match table.entry(id.into()) {
             Entry::Occupied(entry) => Found::Live(Arc::clone(entry.get())),
@@ -109,6 +110,10 @@ impl Sessions {
                 return;
             }
             table.remove(&*live.id);
+            // A session that ended in order has told its client; of the others the client may not know yet.
+            if matches!(end, End::Aborted | End::Expired | End::Stalled) {
+                self.lost.lock().remember(Arc::clone(&live.id), Instant::now() + self.remember);
+            }
             if table.capacity() > 1024 && table.len() < table.capacity() / 8 {
                 table.shrink_to_fit();
             }
@@ -118,10 +123,6 @@ impl Sessions {
             self.wheel.remove(timer);
         }
         self.count(end);
-        // A session that ended in order has told its client; of the others the client may not know yet.
-        if matches!(end, End::Aborted | End::Expired | End::Stalled) {
-            self.lost.lock().remember(Arc::clone(&live.id), Instant::now() + self.remember);
-        }
     }
 
     fn count(&self, end: End) {

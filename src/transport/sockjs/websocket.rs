@@ -169,18 +169,20 @@ impl<L: Link> Link for SockJsWs<L> {
         self.socket.poll_ready(cx)
     }
 
-    fn write(&mut self, frame: OutFrame<'_>) {
+    fn write(&mut self, frame: OutFrame<'_>) -> bool {
         if self.state != State::Open {
-            return;
+            return true;
         }
         let mut array = Array::default();
         if array.push(&[frame.head, frame.body, frame.tail]).is_err() {
             self.sessions.counters.binary_dropped.fetch_add(1, Ordering::Relaxed);
+            return false;
         }
         if let Some(text) = array.take() {
             let body = Bytes::from(text);
             self.socket.write(OutFrame { head: &[], body: &body, tail: &[], binary: false });
         }
+        true
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {

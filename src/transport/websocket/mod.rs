@@ -174,7 +174,19 @@ impl Link for WsLink {
             if !matches!(self.state, State::Open) {
                 return Poll::Pending;
             }
-            ready!(self.poll_read_chunk(cx));
+            // Pongs of a peer that takes none of them: nothing more is read until some have left.
+            if self.out.is_full_of_replies() && self.poll_flush(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if self.poll_read_chunk(cx).is_pending() {
+                // The pong that a ping brought must not wait for the application to say something.
+                if self.out.len() > 0 {
+                    let _later = self.poll_flush(cx);
+                }
+                if self.inputs.is_empty() {
+                    return Poll::Pending;
+                }
+            }
         }
     }
 
@@ -182,11 +194,12 @@ impl Link for WsLink {
         if self.out.has_room() { Poll::Ready(()) } else { self.poll_flush(cx) }
     }
 
-    fn write(&mut self, frame: OutFrame<'_>) {
+    fn write(&mut self, frame: OutFrame<'_>) -> bool {
         if matches!(self.state, State::Open | State::Deaf(..)) {
             let opcode = if frame.binary { OpCode::Binary } else { OpCode::Text };
             self.out.frame(opcode, frame.head, frame.body, frame.tail);
         }
+        true
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {

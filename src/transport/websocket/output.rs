@@ -38,6 +38,8 @@ pub(super) struct Output {
     taken: usize,
     rest: VecDeque<Segment>,
     len: usize,
+    /// Octets of tungstenite's own replies among them: pongs that the peer asked for.
+    replies: usize,
     /// The socket took less than it was offered.
     blocked: bool,
 }
@@ -56,6 +58,11 @@ impl Output {
     /// Whether more may be put in before some has left.
     pub(super) const fn has_room(&self) -> bool {
         self.len < HIGH_WATER && !self.blocked
+    }
+
+    /// Whether the peer asks for replies faster than it takes them.
+    pub(super) const fn is_full_of_replies(&self) -> bool {
+        self.replies >= HIGH_WATER
     }
 
     /// Adds one WebSocket frame, not masked, as a server's are.
@@ -91,6 +98,7 @@ impl Output {
     }
 
     pub(super) fn append(&mut self, octets: &[u8]) {
+        self.replies += octets.len();
         self.len += octets.len();
         self.tail_buffer().extend_from_slice(octets);
     }
@@ -160,6 +168,7 @@ impl Output {
         self.rest = VecDeque::new();
         self.taken = 0;
         self.len = 0;
+        self.replies = 0;
         self.blocked = false;
         if buffer.capacity() > 0 && buffer.capacity() <= 4 * HIGH_WATER {
             buffer.clear();

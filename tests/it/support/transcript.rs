@@ -325,6 +325,7 @@ fn show(event: &Event) -> String {
         Event::Text(text) => octets(text),
         Event::Binary(binary) => format!("(binary) {}", octets(binary)),
         Event::Closed(code, reason) => format!("a close with {code} {reason:?}"),
+        Event::Pong(payload) => format!("pong {}", payload.escape_ascii()),
         Event::Lost => "the end of the connection".to_owned(),
     }
 }

@@ -41,6 +41,7 @@ pub(crate) struct Response {
 pub(crate) enum Event {
     Text(Vec<u8>),
     Binary(Vec<u8>),
+    Pong(Vec<u8>),
     /// A close frame.
     Closed(u16, String),
     /// The end of the connection without one.
@@ -157,7 +158,12 @@ impl Socket {
 
     /// Writes a text message; whether all of it was taken.
     pub(crate) fn try_text(&mut self, payload: &str) -> bool {
-        self.stream.write_all(&encode(true, TEXT, payload.as_bytes())).is_ok()
+        self.try_write(&encode(true, TEXT, payload.as_bytes()))
+    }
+
+    /// Writes octets as they stand; whether all of them were taken.
+    pub(crate) fn try_write(&mut self, octets: &[u8]) -> bool {
+        self.stream.write_all(octets).is_ok()
     }
 
     /// Sends a close frame.
@@ -214,7 +220,8 @@ impl Socket {
             };
             match opcode {
                 PING if !self.mute => self.frame(true, PONG, &payload),
-                PING | PONG => {}
+                PING => {}
+                PONG => return Some(Event::Pong(payload)),
                 CLOSE => {
                     let (code, reason) = payload.split_at(payload.len().min(2));
                     let code = <[u8; 2]>::try_from(code).map_or(1005, u16::from_be_bytes);

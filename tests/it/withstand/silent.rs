@@ -1,9 +1,12 @@
 //! Peers that connect and then take their time.
 
+use std::time::Duration;
+
 use super::{Bystanders, client};
 use crate::support::client::{Client, header};
 use crate::support::process::serve;
 use crate::support::tcp::Tcp;
+use crate::support::ws::Event;
 
 const SHORT: &str = "
 [server]
@@ -63,4 +66,27 @@ fn a_peer_that_goes_without_a_word_is_missed() {
     silent.error(1002);
     witness.is_quiet();
     server.until_metric("stampede_subscriptions_open", 0);
+}
+
+#[test]
+fn a_ping_is_answered_while_nobody_says_anything() {
+    let server = serve("");
+    let mut client = Client::connect(server.address, "/ws", "1.2", &["heart-beat:0,0"]);
+    client.socket.frame(true, 9, b"still there?");
+    assert_eq!(client.socket.next(), Event::Pong(b"still there?".to_vec()));
+}
+
+#[test]
+fn pings_of_a_peer_that_reads_nothing_are_not_collected() {
+    let server = serve("");
+    let mut bystanders = Bystanders::new(&server);
+    let before = server.resident_bytes();
+    let mut flood = Client::connect(server.address, "/ws", "1.2", &["heart-beat:0,0"]);
+    flood.socket.patience(Duration::from_secs(1));
+    let pings = [0x89, 0x80 | 125].into_iter().chain([0; 4 + 125]).collect::<Vec<u8>>().repeat(500);
+    // Until the server reads no more; 64 MiB would be far beyond what sockets buffer.
+    let written = (0..1000).take_while(|_| flood.socket.try_write(&pings)).count();
+    assert!(written < 1000, "all was read");
+    assert!(server.resident_bytes() < before + (16 << 20), "the pongs wait in memory");
+    bystanders.are_undisturbed();
 }

@@ -42,8 +42,9 @@ fn two_thousand_idle_connections_leave_nothing_behind() {
     };
     let first = round(0);
     let second = round(1);
-    // The second thousand lives in the memory that the first has given back.
-    assert!(second < first + (2 << 20), "grew from {first} to {second}");
+    // The second round lives in the memory that the first has given back, give or take what the allocator holds: two
+    // thousand sessions that stayed would be 4 KiB each and more.
+    assert!(second < first + MANY * 3 * 1024, "grew from {first} to {second}");
     drop(bystanders);
     // What is left is the connection that asks.
     server.until_metric("stampede_connections_open", 1);

@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { openPage, serve } from "../support.mjs";
 
 const require = createRequire(import.meta.url);
-const SOCKJS = readFileSync(join(dirname(require.resolve("sockjs-client/package.json")), "dist/sockjs.min.js"), "utf8");
+export const SOCKJS = readFileSync(join(dirname(require.resolve("sockjs-client/package.json")), "dist/sockjs.min.js"), "utf8");
 const STOMPJS = readFileSync(join(dirname(require.resolve("stompjs6/package.json")), "bundles/stomp.umd.min.js"), "utf8");
 
 const PAGE = `<!doctype html><meta charset="utf-8"><title>SockJS</title><link rel="icon" href="data:,">
@@ -19,6 +19,19 @@ const FILES = {
   "/sockjs.min.js": { type: SCRIPT, body: SOCKJS },
   "/stomp.js": { type: SCRIPT, body: STOMPJS },
 };
+
+/** The nine transports that one browser can be made to use. */
+export const TRANSPORTS = [
+  "websocket",
+  "xhr-streaming",
+  "eventsource",
+  "iframe-eventsource",
+  "htmlfile",
+  "iframe-htmlfile",
+  "xhr-polling",
+  "iframe-xhr-polling",
+  "jsonp-polling",
+];
 
 /** An endpoint that pages of every origin may use, with the library that the iframe page loads served beside them. */
 export const config = (libraryUrl) => `

@@ -4,19 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { PATIENCE, startBrowser, startServer } from "../support.mjs";
-import { config, openCrossOrigin, openSameOrigin, serveFiles } from "./sockjs.mjs";
-
-const TRANSPORTS = [
-  "websocket",
-  "xhr-streaming",
-  "eventsource",
-  "iframe-eventsource",
-  "htmlfile",
-  "iframe-htmlfile",
-  "xhr-polling",
-  "iframe-xhr-polling",
-  "jsonp-polling",
-];
+import { config, openCrossOrigin, openSameOrigin, serveFiles, TRANSPORTS } from "./sockjs.mjs";
 
 const PAYLOADS = [
   "100% done",

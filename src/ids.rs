@@ -20,7 +20,7 @@ impl SessionId {
     /// The id with this text, if it can be one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (node, random) = text.split_once('-')?;
+        let (node, random) = text.rsplit_once('-')?;
         let is_id = !node.is_empty() && random.len() == 32 && random.bytes().all(|octet| octet.is_ascii_hexdigit());
         is_id.then(|| Self(ByteString::from(text)))
     }
@@ -30,6 +30,12 @@ impl SessionId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The node that the session is connected to.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        self.0.rsplit_once('-').map_or("", |(node, _)| node)
+    }
 }
 
 impl fmt::Display for SessionId {
@@ -38,7 +44,7 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// Names one run of one node; new at every start, which makes it the boot id as well.
+/// Names one node. New at every start, unless the operator gives one that stays; then the [`Boot`] tells its runs apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NodeId(ByteString);
 
@@ -47,6 +53,68 @@ impl NodeId {
     #[must_use]
     pub fn random() -> Self {
         Self(ByteString::from(base36(random_u64())))
+    }
+
+    /// The id that an operator gave, or that another node has.
+    ///
+    /// # Errors
+    ///
+    /// Says what an id may consist of.
+    pub fn named(text: &str) -> Result<Self, String> {
+        let allowed = |octet: u8| octet.is_ascii_alphanumeric() || b"._-".contains(&octet);
+        if text.is_empty() || text.len() > Self::MAX_BYTES || !text.bytes().all(allowed) {
+            let limit = Self::MAX_BYTES;
+            return Err(format!("{text:?} must be 1 to {limit} letters, digits, dots, hyphens or underscores"));
+        }
+        Ok(Self(ByteString::from(text)))
+    }
+
+    /// Longest id in octets.
+    const MAX_BYTES: usize = 64;
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Names one run of a node, as others see it: entries of an older run count for nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Boot(ByteString);
+
+impl Boot {
+    /// A new run of this node.
+    #[must_use]
+    pub fn new(node: &NodeId) -> Self {
+        Self(ByteString::from(format!("{node}/{}", base36(random_u64()))))
+    }
+
+    /// The run with this text, `node/run`, if it can be one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (node, run) = text.split_once('/')?;
+        let is_run = !run.is_empty() && run.len() <= 13 && run.bytes().all(|octet| octet.is_ascii_alphanumeric());
+        (is_run && NodeId::named(node).is_ok()).then(|| Self(ByteString::from(text)))
+    }
+
+    /// The node that runs.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        let end = self.0.find('/').unwrap_or(self.0.len());
+        NodeId(ByteString::from(&self.0[..end]))
+    }
+
+    /// The run as text, `node/run`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

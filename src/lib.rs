@@ -34,6 +34,8 @@ pub mod mailbox;
 pub mod message;
 pub mod node;
 pub mod outbox;
+pub mod registry;
+pub mod relay;
 pub mod rooms;
 pub mod routes;
 pub mod session;

@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::Config;
 use super::problem::{Key, Problems};
+use crate::ids::NodeId;
 
 /// Prefix of environment variables that override the file; `__` separates section and key.
 pub const ENVIRONMENT_PREFIX: &str = "STAMPEDE__";
@@ -167,6 +168,7 @@ impl Config {
             problems.add(&Key::root("server").name("header_size_limit"), what);
         }
         self.limits(&mut problems);
+        self.cluster(&mut problems);
         problems.take(&Key::root("mailbox"), self.mailbox.check());
         for (index, policy) in self.destination.iter().enumerate() {
             if let Some(keep) = policy.keep {
@@ -175,6 +177,32 @@ impl Config {
             }
         }
         problems.or_all(()).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    fn cluster(&self, problems: &mut Problems<'_>) {
+        if let Some(id) = &self.server.node_id {
+            let checked = NodeId::named(id).map(drop);
+            problems.take(&Key::root("server").name("node_id"), checked);
+        }
+        let (redis, rabbitmq) = (Key::root("redis"), Key::root("rabbitmq"));
+        match (&self.redis, &self.rabbitmq) {
+            (None, None) => {}
+            (Some(_), None) => {
+                problems.add(&redis, "a cluster needs [rabbitmq] as well; without both the node runs for itself");
+            }
+            (None, Some(_)) => {
+                problems.add(&rabbitmq, "a cluster needs [redis] as well; without both the node runs for itself");
+            }
+            (Some(registry), Some(relay)) => {
+                problems.take(&redis, registry.check());
+                problems.take(&rabbitmq, relay.check());
+                if self.server.data_dir.is_some() {
+                    let what = "a cluster keeps messages in Redis and RabbitMQ, not on the node: leave it out";
+                    problems.add(&Key::root("server").name("data_dir"), what);
+                }
+            }
+        }
+        problems.take(&Key::root("relay"), self.relay.check());
     }
 
     fn limits(&self, problems: &mut Problems<'_>) {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outbox::Overflow;
 
+pub mod cluster;
 pub mod load;
 pub mod mailbox;
 pub mod problem;
@@ -51,6 +52,14 @@ pub struct Config {
     pub room: Vec<rooms::RoomConfig>,
     /// Bounds of all rooms.
     pub rooms: rooms::RoomsConfig,
+    /// Which Redis the nodes share; none for a single node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<cluster::Redis>,
+    /// Which RabbitMQ the nodes share; none for a single node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rabbitmq: Option<cluster::RabbitMq>,
+    /// How messages travel between nodes.
+    pub relay: cluster::Relay,
     /// The demo page.
     pub demo: Demo,
     /// What the node writes about itself.
@@ -64,6 +73,9 @@ pub struct Server {
     /// Address and port; port 0 takes a free one. Default `127.0.0.1:8080`: without authentication nobody else on the
     /// network should reach the node by accident.
     pub listen: SocketAddr,
+    /// The node's name in a cluster: letters, digits, `.`, `_` and `-`, up to 64. Without it a new one at every start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<String>,
     /// Worker threads; 0 takes one fewer than the machine has cores, at least one.
     pub workers: usize,
     /// Directory of the embedded store; without it kept messages live in memory only.
@@ -234,6 +246,9 @@ impl Default for Config {
             route: Vec::new(),
             room: Vec::new(),
             rooms: rooms::RoomsConfig::default(),
+            redis: None,
+            rabbitmq: None,
+            relay: cluster::Relay::default(),
             demo: Demo::default(),
             log: Log::default(),
         }
@@ -244,6 +259,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            node_id: None,
             workers: 0,
             data_dir: None,
             shutdown_grace: Duration::from_secs(10),
@@ -328,6 +344,31 @@ mod tests {
     fn documented_file_equals_the_defaults() {
         let documented: Config = toml::from_str(DOCUMENTED).unwrap();
         assert_eq!(documented, Config::default());
+    }
+
+    /// The sections that make a cluster stand there as comments.
+    #[test]
+    fn documented_cluster_sections_equal_the_defaults() {
+        let sections = DOCUMENTED.lines().skip_while(|line| *line != "# [redis]").take_while(|line| !line.is_empty());
+        let text: Vec<&str> = sections.filter_map(|line| line.strip_prefix("# ")).collect();
+        let documented: toml::Table = text
+            .into_iter()
+            .filter(|line| line.starts_with('[') || line.contains(" = "))
+            .collect::<Vec<_>>()
+            .join("\n")
+            .parse()
+            .unwrap();
+        let without_ca = |section: &str| {
+            let mut table = documented[section].as_table().unwrap().clone();
+            assert!(table.remove("ca_file").is_some(), "{section}.ca_file is not documented");
+            table
+        };
+        let (redis, rabbitmq) = (without_ca("redis"), without_ca("rabbitmq"));
+        // Every key is there, and has its default.
+        assert_eq!(redis.len(), toml::Table::try_from(cluster::Redis::default()).unwrap().len());
+        assert_eq!(redis.try_into::<cluster::Redis>().unwrap(), cluster::Redis::default());
+        assert_eq!(rabbitmq.len(), toml::Table::try_from(cluster::RabbitMq::default()).unwrap().len());
+        assert_eq!(rabbitmq.try_into::<cluster::RabbitMq>().unwrap(), cluster::RabbitMq::default());
     }
 
     #[test]

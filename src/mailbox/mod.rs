@@ -10,6 +10,7 @@ pub mod file;
 pub mod memory;
 pub mod queue;
 pub mod record;
+pub mod shared;
 
 use std::fmt;
 use std::path::PathBuf;

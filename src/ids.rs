@@ -45,7 +45,7 @@ impl fmt::Display for SessionId {
 }
 
 /// Names one node. New at every start, unless the operator gives one that stays; then the [`Boot`] tells its runs apart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(ByteString);
 
 impl NodeId {

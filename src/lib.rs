@@ -27,6 +27,7 @@
 
 pub mod broker;
 pub mod close;
+pub mod cluster;
 pub mod config;
 pub mod destination;
 pub mod ids;

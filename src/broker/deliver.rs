@@ -22,7 +22,7 @@ impl Broker {
             Some(topic) => topic.policy,
             None => self.policies.of(&message.destination),
         };
-        if let Some(kept) = policy.kept {
+        if let (Some(kept), None) = (policy.kept, &self.cluster) {
             self.kept.push(kept, &message, handover);
         }
         let mut delivered = 0;
@@ -37,6 +37,27 @@ impl Broker {
         }
         self.patterns.for_each_match(&message.destination, &mut offer);
         metrics().messages_published.inc();
+        metrics().messages_delivered.inc_by(delivered);
+        if let Some(cluster) = &self.cluster {
+            self.relay(cluster, &message, policy, only_own_of.is_some(), handover);
+        }
+    }
+
+    /// Puts a message of another node into the outbox of everyone here who wants it.
+    pub(super) fn deliver_here(&self, message: &Arc<Message>, by_name_only: bool) {
+        let topic = self.topics.find(&message.destination);
+        let overflow =
+            topic.as_ref().map_or_else(|| self.policies.of(&message.destination), |topic| topic.policy).overflow;
+        let mut delivered = 0;
+        let mut offer = |subscriber: &Subscriber| {
+            if !(subscriber.own && by_name_only) {
+                delivered += self.offer(subscriber, message, overflow);
+            }
+        };
+        if let Some(topic) = &topic {
+            topic.for_each(&mut offer);
+        }
+        self.patterns.for_each_match(&message.destination, &mut offer);
         metrics().messages_delivered.inc_by(delivered);
     }
 

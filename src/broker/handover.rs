@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 use stampede_protocol::stomp::{Fault, FaultKind};
 
 use super::SessionHandle;
+use crate::cluster::Outcome;
+use crate::mailbox::shared::Waiter;
 use crate::outbox::Entry;
 
 /// One client frame on its way through the broker. Dropping the last part of it confirms the frame, so a receipt can
@@ -67,6 +69,20 @@ impl Handover {
         Arc::clone(pending)
     }
 
+    /// As [`Handover::later`] for what holds up nothing but the receipt, if there is one.
+    pub fn if_asked(&mut self) -> Option<Arc<dyn Outcome>> {
+        self.receipt_asked().then(|| self.later() as _)
+    }
+
+    /// As [`Handover::if_asked`], for those who only drop it.
+    pub fn waiter(&mut self) -> Option<Waiter> {
+        self.receipt_asked().then(|| self.later() as _)
+    }
+
+    fn receipt_asked(&self) -> bool {
+        self.receipt.is_some() || self.pending.as_ref().is_some_and(|pending| pending.receipt.is_some())
+    }
+
     /// The frame could not be carried out; the first reason counts.
     pub fn fail(&mut self, fault: Fault) {
         match &self.pending {
@@ -112,6 +128,12 @@ impl Pending {
     /// As [`Pending::fail`], with the text alone.
     pub fn fail_with(&self, text: impl Into<ByteString>) {
         self.fail(Fault::new(FaultKind::Failed, text));
+    }
+}
+
+impl Outcome for Pending {
+    fn failed(&self, why: &str) {
+        self.fail_with(why);
     }
 }
 

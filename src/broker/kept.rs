@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use slab::Slab;
 use stampede_protocol::stomp::session::Settlement;
@@ -12,10 +13,12 @@ use super::policy::Policies;
 use super::topics::Subscriber;
 use super::{Handover, Pending};
 use crate::close::CloseReason;
+use crate::cluster::Cluster;
 use crate::config::mailbox::Mailbox;
 use crate::mailbox;
 use crate::mailbox::directory::{Kept, Recovered};
 use crate::mailbox::queue::{Effect, Policy, Removal};
+use crate::mailbox::shared::SharedKept;
 use crate::mailbox::{Completion, KeepStore, Refused, StoreError};
 use crate::message::Message;
 use crate::outbox::{self, Delivery, Overflow};
@@ -24,9 +27,18 @@ use crate::telemetry::{count, metrics};
 /// All kept destinations of a node, and the subscriptions to them.
 #[derive(Debug)]
 pub struct KeptDestinations {
-    queues: Kept<Consumer>,
+    queues: Queues,
     /// Lock order: queue, then this, then outbox.
     consumers: RwLock<Slab<Subscriber>>,
+}
+
+/// Where the messages lie.
+#[derive(Debug)]
+enum Queues {
+    /// On this node.
+    Alone(Kept<Consumer>),
+    /// Where all nodes find them.
+    Shared(SharedKept<Consumer>),
 }
 
 /// Names a subscription to a kept destination.
@@ -41,17 +53,62 @@ pub struct KeptSeat {
 }
 
 impl KeptDestinations {
-    pub(super) fn new(limits: Mailbox, store: Arc<dyn KeepStore>) -> Self {
-        Self { queues: Kept::new(limits, store), consumers: RwLock::default() }
+    pub(super) fn alone(limits: Mailbox, store: Arc<dyn KeepStore>) -> Self {
+        Self { queues: Queues::Alone(Kept::new(limits, store)), consumers: RwLock::default() }
+    }
+
+    pub(super) fn shared(limits: Mailbox) -> Self {
+        Self { queues: Queues::Shared(SharedKept::new(limits)), consumers: RwLock::default() }
     }
 
     pub(super) fn recover(&self, policies: &Policies) -> Result<Recovered, StoreError> {
-        self.queues.recover(unix_millis(), &|name| policies.of(name).kept)
+        match &self.queues {
+            Queues::Alone(queues) => queues.recover(unix_millis(), &|name| policies.of(name).kept),
+            Queues::Shared(_) => Ok(Recovered::default()),
+        }
     }
 
-    pub(super) fn subscribe(&self, name: &str, policy: Policy, subscriber: Subscriber) -> Result<KeptSeat, Refused> {
+    /// Looks after what is shared; never ends.
+    pub(super) async fn run(&self, cluster: &Cluster) {
+        if let Queues::Shared(queues) = &self.queues {
+            let effects = |effect| self.carry_out(effect);
+            queues.run(&**cluster.store(), || cluster.boot(), unix_millis, &effects).await;
+        }
+    }
+
+    /// A message that the shared store keeps under this number.
+    pub(super) fn arrive(&self, name: &str, seq: u64, bytes: Bytes, now_ms: u64) {
+        let Queues::Shared(queues) = &self.queues else { return };
+        if !queues.is_open(name) {
+            return;
+        }
+        match mailbox::record::decode(Bytes::copy_from_slice(&bytes)) {
+            Ok(message) => queues.arrive(name, seq, Arc::new(message), now_ms, &mut |effect| self.carry_out(effect)),
+            Err(error) => tracing::error!(destination = name, seq, %error, "a kept message cannot be read"),
+        }
+    }
+
+    pub(super) fn look_again(&self) {
+        if let Queues::Shared(queues) = &self.queues {
+            queues.look_again();
+        }
+    }
+
+    pub(super) fn subscribe(
+        &self,
+        name: &str,
+        policy: Policy,
+        subscriber: Subscriber,
+        handover: &mut Handover,
+    ) -> Result<KeptSeat, Refused> {
         let consumer = Consumer(self.consumers.write().insert(subscriber));
-        match self.queues.subscribe(name, policy, consumer, unix_millis(), &mut |effect| self.carry_out(effect)) {
+        let subscribed = match &self.queues {
+            Queues::Alone(queues) => {
+                queues.subscribe(name, policy, consumer, unix_millis(), &mut |effect| self.carry_out(effect))
+            }
+            Queues::Shared(queues) => queues.subscribe(name, policy, consumer, handover.waiter()),
+        };
+        match subscribed {
             Ok(()) => Ok(KeptSeat { name: name.into(), consumer }),
             Err(refused) => {
                 self.consumers.write().try_remove(consumer.0);
@@ -61,7 +118,11 @@ impl KeptDestinations {
     }
 
     pub(super) fn unsubscribe(&self, seat: &KeptSeat) {
-        self.queues.unsubscribe(&seat.name, seat.consumer, &mut |effect| self.carry_out(effect));
+        let mut effects = |effect| self.carry_out(effect);
+        match &self.queues {
+            Queues::Alone(queues) => queues.unsubscribe(&seat.name, seat.consumer, &mut effects),
+            Queues::Shared(queues) => queues.unsubscribe(&seat.name, seat.consumer, &mut effects),
+        }
         let mut consumers = self.consumers.write();
         consumers.try_remove(seat.consumer.0);
         if consumers.is_empty() {
@@ -71,20 +132,22 @@ impl KeptDestinations {
 
     pub(super) fn settle(&self, seat: &KeptSeat, how: Settlement, seq: u64) {
         let mut effects = |effect| self.carry_out(effect);
-        match how {
-            Settlement::Ack => self.queues.settle(&seat.name, seat.consumer, &[seq], &mut effects),
-            Settlement::Nack => self.queues.reject(&seat.name, seat.consumer, &[seq], &mut effects),
+        let (name, consumer) = (&*seat.name, seat.consumer);
+        match (&self.queues, how) {
+            (Queues::Alone(queues), Settlement::Ack) => queues.settle(name, consumer, &[seq], &mut effects),
+            (Queues::Alone(queues), Settlement::Nack) => queues.reject(name, consumer, &[seq], &mut effects),
+            (Queues::Shared(queues), Settlement::Ack) => queues.settle(name, consumer, &[seq], &mut effects),
+            (Queues::Shared(queues), Settlement::Nack) => queues.reject(name, consumer, &[seq], &mut effects),
         }
     }
 
-    /// Keeps a message and delivers it to whoever is there; the frame is done when it is durable.
+    /// Keeps a message on this node and delivers it to whoever is there; the frame is done when it is durable.
     pub(super) fn push(&self, policy: Policy, message: &Message, handover: &mut Handover) {
+        let Queues::Alone(queues) = &self.queues else { return };
         let pending = handover.later();
         let done = completion(pending);
         let mut effects = |effect| self.carry_out(effect);
-        if let Err(refused) =
-            self.queues.push(&message.destination, policy, message, message.sent_at, done, &mut effects)
-        {
+        if let Err(refused) = queues.push(&message.destination, policy, message, message.sent_at, done, &mut effects) {
             count(&metrics().messages_dropped, "kept-refused");
             handover.fail(Fault::new(FaultKind::Failed, format!("SEND to {:?}: {refused}", message.destination)));
         }
@@ -92,19 +155,29 @@ impl KeptDestinations {
 
     /// Gives up what has waited too long, in a part of the destinations.
     pub fn sweep(&self) {
-        self.queues.sweep(unix_millis(), SWEEP_BUDGET, &mut |effect| self.carry_out(effect));
+        let mut effects = |effect| self.carry_out(effect);
+        match &self.queues {
+            Queues::Alone(queues) => queues.sweep(unix_millis(), SWEEP_BUDGET, &mut effects),
+            Queues::Shared(queues) => queues.sweep(unix_millis(), &mut effects),
+        }
     }
 
     /// What happens to kept messages, in numbers.
     #[must_use]
-    pub fn metrics(&self) -> &mailbox::directory::Metrics {
-        self.queues.metrics()
+    pub const fn metrics(&self) -> &mailbox::directory::Metrics {
+        match &self.queues {
+            Queues::Alone(queues) => queues.metrics(),
+            Queues::Shared(queues) => queues.metrics(),
+        }
     }
 
-    /// The store, to be closed when the node ends.
+    /// The store of this node alone, to be closed when the node ends.
     #[must_use]
-    pub fn store(&self) -> &Arc<dyn KeepStore> {
-        self.queues.store()
+    pub const fn store(&self) -> Option<&Arc<dyn KeepStore>> {
+        match &self.queues {
+            Queues::Alone(queues) => Some(queues.store()),
+            Queues::Shared(_) => None,
+        }
     }
 
     /// Runs under the lock of a queue.

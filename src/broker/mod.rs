@@ -23,6 +23,7 @@ pub use self::kept::KeptDestinations;
 use self::patterns::Patterns;
 pub use self::policy::Policies;
 use self::topics::Topics;
+use crate::cluster::Cluster;
 use crate::config;
 use crate::destination::Destinations;
 use crate::ids::{MessageIds, NodeId, SessionId};
@@ -32,6 +33,7 @@ use crate::rooms::Rooms;
 use crate::routes::Routes;
 use crate::timers::Alarm;
 
+mod clustered;
 mod deliver;
 mod handover;
 mod kept;
@@ -79,16 +81,30 @@ pub struct Broker {
     rooms_follow_subscriptions: bool,
     sessions: Sessions,
     ids: MessageIds,
+    /// None for a node that is alone.
+    cluster: Option<Arc<Cluster>>,
+}
+
+/// What stands behind a broker.
+#[derive(Debug)]
+pub enum Behind {
+    /// Nothing but a store for what is kept: the node is alone.
+    Store(Arc<dyn KeepStore>),
+    /// Other nodes, and what they share.
+    Cluster(Arc<Cluster>),
 }
 
 impl Broker {
-    /// A broker without sessions, over a store for what is kept. Blocks while the store is read.
+    /// A broker without sessions. Blocks while a store is read.
     ///
     /// # Errors
     ///
     /// When the store cannot be read.
-    pub fn new(node: NodeId, config: BrokerConfig, store: Arc<dyn KeepStore>) -> Result<Self, StoreError> {
-        let kept = KeptDestinations::new(config.mailbox, store);
+    pub fn new(node: NodeId, config: BrokerConfig, behind: Behind) -> Result<Self, StoreError> {
+        let (kept, cluster) = match behind {
+            Behind::Store(store) => (KeptDestinations::alone(config.mailbox, store), None),
+            Behind::Cluster(cluster) => (KeptDestinations::shared(config.mailbox), Some(cluster)),
+        };
         let recovered = kept.recover(&config.policies)?;
         if recovered.messages + recovered.orphaned > 0 {
             tracing::info!(messages = recovered.messages, orphaned = recovered.orphaned, "kept messages are back");
@@ -105,6 +121,7 @@ impl Broker {
             rooms: Mutex::new(config.rooms),
             sessions: Sessions::default(),
             ids: MessageIds::new(&node),
+            cluster,
             node,
         })
     }

@@ -34,16 +34,19 @@ impl Patterns {
         key
     }
 
-    pub(crate) fn unsubscribe(&self, key: usize) {
+    /// The pattern of the subscription that ended.
+    pub(crate) fn unsubscribe(&self, key: usize) -> Option<Pattern> {
         let mut table = self.table.write();
         let table = &mut *table;
-        if let Some((pattern, _)) = table.slab.try_remove(key) {
-            table.index.remove(&pattern, &key);
+        let removed = table.slab.try_remove(key).map(|(pattern, _)| pattern);
+        if let Some(pattern) = &removed {
+            table.index.remove(pattern, &key);
         }
         if table.slab.is_empty() {
             table.slab.shrink_to_fit();
         }
         self.count.store(table.slab.len(), Ordering::Release);
+        removed
     }
 
     /// Calls `f` for every subscriber with a pattern that matches; `f` must not wait.

@@ -120,6 +120,7 @@ impl Broker {
                             // A session without room for it has been told to end.
                             let _told = session.outbox.offer_own(message, format!("/{rest}").into(), self.outbox_limit);
                         }
+                        None if self.relay_to_session(&addressee, rest, &message, handover) => {}
                         None => self.deliver(message, None, handover),
                     }
                 }
@@ -131,7 +132,7 @@ impl Broker {
         }
     }
 
-    fn session(&self, id: &str) -> Option<Arc<SessionHandle>> {
+    pub(super) fn session(&self, id: &str) -> Option<Arc<SessionHandle>> {
         let id = SessionId::parse(id)?;
         self.sessions.shard(&id).lock().get(&id).cloned()
     }

@@ -7,9 +7,10 @@ use stampede_protocol::stomp::{Fault, FaultKind};
 
 use super::kept::KeptSeat;
 use super::topics::{Seat, Subscriber};
-use super::{Broker, SessionHandle};
+use super::{Broker, Handover, SessionHandle};
 use crate::destination::{Kind, Pattern, is_pattern};
 use crate::outbox::SlotRef;
+use crate::registry::Name;
 use crate::telemetry::{count, metrics};
 
 /// Where a subscription sits; given back to [`Broker::unsubscribe`].
@@ -30,7 +31,7 @@ pub enum Placement {
 }
 
 impl Broker {
-    /// Makes a subscription live. The second part of the result says that messages show the destination as
+    /// Makes a subscription live; `handover` ends when every node knows. The second part of the result says that messages show the destination as
     /// `/user/queue/…`.
     ///
     /// # Errors
@@ -42,6 +43,7 @@ impl Broker {
         to: SlotRef,
         subscribe: &Subscribe,
         strict: bool,
+        handover: &mut Handover,
     ) -> Result<(Placement, bool), Fault> {
         let destination = &*subscribe.destination;
         let subscriber = |own| Subscriber { session: Arc::clone(session), to, own };
@@ -69,10 +71,10 @@ impl Broker {
                     let name = self.destinations.user_destination(user, rest);
                     // Only what the client wrote makes a pattern: somebody called `*` is not everybody.
                     let place = if is_pattern(rest) { Self::place } else { Self::place_exact };
-                    (place(self, &name, subscriber(true))?, true)
+                    (place(self, &name, subscriber(true), handover)?, true)
                 }
             },
-            Kind::UserExplicit { .. } | Kind::Broker => (self.place(destination, subscriber(false))?, false),
+            Kind::UserExplicit { .. } | Kind::Broker => (self.place(destination, subscriber(false), handover)?, false),
             Kind::Application(_) if let Some(route) = self.routes.find_subscribe(destination) => {
                 self.answer_subscribe(&route, session, to, subscribe)?;
                 (Placement::Answered, false)
@@ -97,22 +99,26 @@ impl Broker {
         Ok(placement)
     }
 
-    fn place(&self, name: &str, subscriber: Subscriber) -> Result<Placement, Fault> {
+    fn place(&self, name: &str, subscriber: Subscriber, handover: &mut Handover) -> Result<Placement, Fault> {
         if is_pattern(name) {
-            return Ok(Placement::Pattern(self.patterns.subscribe(pattern(name)?, subscriber)));
+            let placement = Placement::Pattern(self.patterns.subscribe(pattern(name)?, subscriber));
+            self.tell_cluster(|| Some(Name::Pattern(name.into())), handover);
+            return Ok(placement);
         }
-        self.place_exact(name, subscriber)
+        self.place_exact(name, subscriber, handover)
     }
 
-    fn place_exact(&self, name: &str, subscriber: Subscriber) -> Result<Placement, Fault> {
+    fn place_exact(&self, name: &str, subscriber: Subscriber, handover: &mut Handover) -> Result<Placement, Fault> {
         let policy = self.policies.of(name);
         if let Some(kept) = policy.kept {
-            let seat = self.kept.subscribe(name, kept, subscriber);
+            let seat = self.kept.subscribe(name, kept, subscriber, handover);
             return seat
                 .map(Placement::Kept)
                 .map_err(|refused| Fault::new(FaultKind::Limit, format!("SUBSCRIBE to {name:?}: {refused}")));
         }
-        Ok(Placement::Exact(self.topics.subscribe(name, subscriber, policy)))
+        let placement = Placement::Exact(self.topics.subscribe(name, subscriber, policy));
+        self.tell_cluster(|| self.name_of(name), handover);
+        Ok(placement)
     }
 
     /// Ends a subscription: nothing is delivered to it any more, and what it was handed without proof is kept again.
@@ -130,8 +136,14 @@ impl Broker {
 
     fn release(&self, placement: &Placement) {
         match placement {
-            Placement::Exact(seat) => self.topics.unsubscribe(seat),
-            Placement::Pattern(key) => self.patterns.unsubscribe(*key),
+            Placement::Exact(seat) => {
+                self.topics.unsubscribe(seat);
+                self.untell_cluster(|| self.name_of(seat.name()));
+            }
+            Placement::Pattern(key) => {
+                let pattern = self.patterns.unsubscribe(*key);
+                self.untell_cluster(|| pattern.map(|pattern| Name::Pattern(pattern.as_str().into())));
+            }
             Placement::Kept(seat) => self.kept.unsubscribe(seat),
             Placement::Session | Placement::Answered | Placement::Nowhere => {}
         }

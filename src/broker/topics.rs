@@ -56,6 +56,13 @@ pub struct Seat {
     key: usize,
 }
 
+impl Seat {
+    /// The destination.
+    pub(crate) fn name(&self) -> &str {
+        &self.topic.name
+    }
+}
+
 impl Topics {
     pub(crate) fn new() -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::new(HashMap::new())).collect();

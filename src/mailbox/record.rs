@@ -80,6 +80,22 @@ pub fn decode(record: Bytes) -> Result<Message, RecordError> {
     }
 }
 
+/// The destination of a record, without looking at the rest of it.
+///
+/// # Errors
+///
+/// As [`decode`], for the part that is looked at.
+pub fn destination(record: &Bytes) -> Result<ByteString, RecordError> {
+    let mut input = Input(record.clone());
+    match input.byte()? {
+        VERSION => {}
+        other => return Err(RecordError::Version(other)),
+    }
+    input.number()?;
+    input.string()?;
+    input.text()
+}
+
 /// How many bytes [`encode`] gives.
 fn encoded_len(message: &Message) -> usize {
     let string = |bytes: &[u8]| number_len(bytes.len() as u64) + bytes.len();
@@ -92,12 +108,12 @@ fn encoded_len(message: &Message) -> usize {
         + string(&message.body)
 }
 
-fn number_len(number: u64) -> usize {
+pub(crate) fn number_len(number: u64) -> usize {
     let bits = u64::BITS - number.leading_zeros();
     bits.div_ceil(7).max(1) as usize
 }
 
-fn put_number(out: &mut BytesMut, mut number: u64) {
+pub(crate) fn put_number(out: &mut BytesMut, mut number: u64) {
     while number >= 0x80 {
         out.put_u8(number as u8 | 0x80);
         number >>= 7;
@@ -105,22 +121,23 @@ fn put_number(out: &mut BytesMut, mut number: u64) {
     out.put_u8(number as u8);
 }
 
-fn put_string(out: &mut BytesMut, bytes: &[u8]) {
+pub(crate) fn put_string(out: &mut BytesMut, bytes: &[u8]) {
     put_number(out, bytes.len() as u64);
     out.put_slice(bytes);
 }
 
-/// What is left of a record.
-struct Input(Bytes);
+/// What is left of a record, or of anything else that is written with the same parts.
+#[derive(Debug)]
+pub(crate) struct Input(pub(crate) Bytes);
 
 impl Input {
-    fn byte(&mut self) -> Result<u8, RecordError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, RecordError> {
         let byte = *self.0.first().ok_or(RecordError::Truncated)?;
         let _ = self.0.split_to(1);
         Ok(byte)
     }
 
-    fn number(&mut self) -> Result<u64, RecordError> {
+    pub(crate) fn number(&mut self) -> Result<u64, RecordError> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
             let byte = self.byte()?;
@@ -136,7 +153,7 @@ impl Input {
         Err(RecordError::Number)
     }
 
-    fn string(&mut self) -> Result<Bytes, RecordError> {
+    pub(crate) fn string(&mut self) -> Result<Bytes, RecordError> {
         let length = usize::try_from(self.number()?).map_err(|_| RecordError::Truncated)?;
         if length > self.0.len() {
             return Err(RecordError::Truncated);
@@ -144,7 +161,7 @@ impl Input {
         Ok(self.0.split_to(length))
     }
 
-    fn text(&mut self) -> Result<ByteString, RecordError> {
+    pub(crate) fn text(&mut self) -> Result<ByteString, RecordError> {
         ByteString::try_from(self.string()?).map_err(|_| RecordError::NotUtf8)
     }
 }
@@ -193,6 +210,7 @@ mod tests {
         fn a_message_comes_back_as_it_was(message in message()) {
             let record = encode(&message);
             prop_assert_eq!(record.len(), encoded_len(&message));
+            prop_assert_eq!(destination(&record).unwrap(), message.destination.clone());
             same(&decode(record).unwrap(), &message);
         }
 

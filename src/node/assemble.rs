@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use crate::broker::{Broker, BrokerConfig, Policies};
+use crate::broker::{Behind, Broker, BrokerConfig, Policies};
 use crate::config::problem::ConfigProblem;
 use crate::config::{self, Config};
 use crate::destination::Destinations;
@@ -89,7 +89,7 @@ pub(super) fn assemble(config: Config, text: &str, name: &str) -> Result<Shared,
                 .map_err(|error| format!("server.data_dir {}: {}", directory.display(), chain(&error)))?,
         ),
     };
-    let broker = Broker::new(NodeId::random(), broker_config, store).map_err(|error| chain(&error))?;
+    let broker = Broker::new(NodeId::random(), broker_config, Behind::Store(store)).map_err(|error| chain(&error))?;
     let broker = Arc::new(broker);
     let wheel = Arc::new(Wheel::new(Instant::now()));
     let sessions = TaskTracker::new();
@@ -130,7 +130,7 @@ pub(super) fn assemble(config: Config, text: &str, name: &str) -> Result<Shared,
 
 /// Lets go of what outlives the sessions.
 pub(super) async fn close(shared: &Shared) {
-    let store = Arc::clone(shared.broker.kept().store());
+    let Some(store) = shared.broker.kept().store().cloned() else { return };
     // Closing waits for the disk.
     match tokio::task::spawn_blocking(move || store.close()).await {
         Ok(Ok(())) => {}

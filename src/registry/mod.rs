@@ -91,6 +91,12 @@ pub trait Registry: Send + Sync + fmt::Debug {
     /// All patterns.
     fn patterns(&self) -> Later<'_, Result<Patterns, RegistryError>>;
 
+    /// How often the connection was lost so far. What was entered before may have been forgotten then: a replica takes over
+    /// without the last changes.
+    fn interruptions(&self) -> u64 {
+        0
+    }
+
     /// Removes all entries of a run, its lease, and last its place in the list. Can be repeated after a failure.
     fn remove<'a>(&'a self, boot: &'a Boot) -> Later<'a, Result<(), RegistryError>>;
 }

@@ -37,7 +37,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn count<C>(&self, effect: &Effect<C>) {
+    pub(in crate::mailbox) fn count<C>(&self, effect: &Effect<C>) {
         let counter = match effect {
             Effect::Deliver { redelivered, .. } => {
                 self.redelivered.fetch_add(u64::from(*redelivered), Ordering::Relaxed);
@@ -71,7 +71,7 @@ impl Metrics {
     }
 
     /// A queue has changed its messages and their bytes.
-    pub(super) fn moved(&self, before: (usize, usize), after: (usize, usize)) {
+    pub(in crate::mailbox) fn moved(&self, before: (usize, usize), after: (usize, usize)) {
         let cost = |(messages, bytes): (usize, usize)| messages * MESSAGE_OVERHEAD_BYTES + bytes;
         // Atomics wrap around, so adding a negative difference subtracts.
         self.messages.fetch_add(after.0.wrapping_sub(before.0), Ordering::Relaxed);

@@ -175,13 +175,13 @@ impl<C: Copy + Eq + Hash> Kept<C> {
 
     /// What happened so far.
     #[must_use]
-    pub fn metrics(&self) -> &Metrics {
+    pub const fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
     /// The store behind the queues, to be flushed and closed when the node ends.
     #[must_use]
-    pub fn store(&self) -> &Arc<dyn KeepStore> {
+    pub const fn store(&self) -> &Arc<dyn KeepStore> {
         &self.store
     }
 

@@ -58,6 +58,26 @@ impl Log {
         self.next_seq = seq + 1;
     }
 
+    pub(super) const fn skip_to(&mut self, next_seq: u64) {
+        if next_seq > self.next_seq {
+            self.next_seq = next_seq;
+        }
+    }
+
+    pub(super) fn mark_handed(&mut self, below: u64) {
+        for (_, entry) in self.entries.range_mut(..below) {
+            entry.handed = true;
+        }
+    }
+
+    pub(super) fn handed_below(&self) -> u64 {
+        self.entries.iter().rev().find(|(_, entry)| entry.handed).map_or(0, |(seq, _)| seq + 1)
+    }
+
+    pub(super) fn numbers_below(&self, seq: u64) -> Vec<u64> {
+        self.entries.range(..seq).map(|(seq, _)| *seq).collect()
+    }
+
     pub(super) fn remove(&mut self, seq: u64) -> Option<Entry> {
         let entry = self.entries.remove(&seq)?;
         self.bytes -= entry.bytes;

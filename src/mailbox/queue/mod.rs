@@ -158,6 +158,32 @@ impl<C: Copy + Eq + Hash> KeptQueue<C> {
         true
     }
 
+    /// A store that is shared with other nodes says that messages with lower numbers than `next_seq` have been and may be
+    /// gone. Numbers never fall.
+    pub fn skip_to(&mut self, next_seq: u64) {
+        self.log.skip_to(next_seq);
+    }
+
+    /// Messages with lower numbers were handed to somebody elsewhere, who may have received them.
+    pub fn mark_handed(&mut self, below: u64) {
+        self.log.mark_handed(below);
+    }
+
+    /// Below this number lie all messages that somebody was handed.
+    #[must_use]
+    pub fn handed_below(&self) -> u64 {
+        self.log.handed_below()
+    }
+
+    /// Removes what has been proved elsewhere: everything below `next_seq` that `kept` does not name.
+    pub fn settled_elsewhere(&mut self, next_seq: u64, kept: impl Fn(u64) -> bool) {
+        for seq in self.log.numbers_below(next_seq) {
+            if !kept(seq) {
+                self.remove(seq, Removal::Settled);
+            }
+        }
+    }
+
     /// Adds a subscriber; what is kept comes to it before what arrives from now on. `false`, and no change, when it is
     /// subscribed already.
     pub fn subscribe(&mut self, c: C, window: Window) -> bool {

@@ -1,5 +1,7 @@
 //! Mailboxes that all nodes share: the messages lie in one store, and each node holds what its own subscribers are owed.
 
+mod directory;
+
 use std::fmt;
 
 use bytes::Bytes;
@@ -8,6 +10,8 @@ use super::{Refused, StoreError};
 use crate::config::mailbox::Keep;
 use crate::ids::Boot;
 use crate::relay::Later;
+
+pub use directory::{SharedKept, Waiter};
 
 /// One message to be kept.
 #[derive(Debug, Clone)]

@@ -259,10 +259,12 @@ impl<L: Link> Drive<L> {
         }
     }
 
-    /// Whether so many frames wait for a store, or their answers for the client, that no more are read.
+    /// Whether so many frames wait for a store, for other nodes, or their answers for the client, that no more are read.
     fn is_full(&self) -> bool {
         let waiting = self.handle.in_progress() as usize + self.handle.outbox.unwritten_answers();
-        waiting >= self.context.frames_in_progress
+        // Whoever has something on its way is asked again when that is done, and nobody else is held up.
+        let congested = || self.handle.in_progress() > 0 && self.context.broker.is_congested();
+        waiting >= self.context.frames_in_progress || congested()
     }
 
     fn read_frames(&mut self, now: Instant) {

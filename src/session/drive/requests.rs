@@ -86,14 +86,20 @@ impl<L: Link> Drive<L> {
     fn subscribe(&mut self, subscribe: Subscribe, now: Instant) {
         let to = self.slots.next(subscribe.slot);
         let strict = self.context.session.strict;
-        match self.context.broker.subscribe(&self.handle, to, &subscribe, strict) {
+        // Confirmed when it is dropped, or later, when every node knows of the subscription.
+        let mut handover = Handover::new(Arc::clone(&self.handle), subscribe.receipt.clone());
+        match self.context.broker.subscribe(&self.handle, to, &subscribe, strict, &mut handover) {
             Ok((placement, own)) => {
                 let joins =
                     self.context.broker.follows_subscriptions().then(|| ByteString::from(&*subscribe.destination));
                 self.slots.put(to, placement, own, joins);
-                self.confirm(subscribe.receipt);
             }
-            Err(fault) => self.fail(fault.with_receipt(subscribe.receipt), now),
+            Err(fault) => {
+                handover.fail(fault);
+                if let Err(fault) = handover.finish() {
+                    self.fail(fault, now);
+                }
+            }
         }
     }
 

@@ -1,0 +1,129 @@
+//! The broker as one of several: what it tells the cluster, and what it does for other nodes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::kept::unix_millis;
+use super::policy::Policy;
+use super::{Broker, Handover};
+use crate::cluster::{Cluster, Local, Target};
+use crate::destination::Kind;
+use crate::ids::{Boot, NodeId, SessionId};
+use crate::mailbox::record;
+use crate::message::Message;
+use crate::registry::Name;
+
+impl Broker {
+    /// Whether so much waits for other nodes that sessions should send no more for now.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.is_congested())
+    }
+
+    /// The cluster that this broker is part of.
+    #[must_use]
+    pub const fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.as_ref()
+    }
+
+    /// Looks after the mailboxes that all nodes share; never ends.
+    pub async fn keep_in_touch(self: Arc<Self>) {
+        if let Some(cluster) = &self.cluster {
+            self.kept.run(cluster).await;
+        }
+    }
+
+    /// Hands a message on to the other nodes.
+    pub(super) fn relay(
+        &self,
+        cluster: &Cluster,
+        message: &Message,
+        policy: Policy,
+        by_name_only: bool,
+        handover: &mut Handover,
+    ) {
+        let target = match (policy.kept, self.destinations.send_target(&message.destination)) {
+            (Some(kept), _) => Target::Kept(kept.keep),
+            (None, Kind::UserExplicit { addressee, .. }) => Target::User((&*addressee).into()),
+            (None, _) => Target::Destination,
+        };
+        cluster.send(message, target, by_name_only, Some(handover.later()));
+    }
+
+    /// Hands a message on to a session of another node; `false` when the addressee names none.
+    pub(super) fn relay_to_session(
+        &self,
+        addressee: &str,
+        rest: &str,
+        message: &Message,
+        handover: &mut Handover,
+    ) -> bool {
+        let (Some(cluster), Some(session)) = (&self.cluster, SessionId::parse(addressee)) else { return false };
+        match NodeId::named(session.node()) {
+            Ok(node) if node != self.node => {
+                cluster.send_to_session(node, addressee, &format!("/{rest}"), message, Some(handover.later()));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Under which name the receivers of this destination are registered.
+    pub(super) fn name_of(&self, destination: &str) -> Option<Name> {
+        match self.destinations.send_target(destination) {
+            Kind::UserExplicit { addressee, .. } => Some(Name::User((&*addressee).into())),
+            Kind::Broker => Some(Name::Destination(destination.into())),
+            Kind::UserOwn(_) | Kind::Application(_) | Kind::Unknown => None,
+        }
+    }
+
+    /// There is one more receiver for the name; the frame is done when every node knows.
+    pub(super) fn tell_cluster(&self, name: impl FnOnce() -> Option<Name>, handover: &mut Handover) {
+        let Some(cluster) = &self.cluster else { return };
+        if let Some(name) = name() {
+            cluster.add(name, handover.if_asked());
+        }
+    }
+
+    /// There is one receiver fewer for the name.
+    pub(super) fn untell_cluster(&self, name: impl FnOnce() -> Option<Name>) {
+        let Some(cluster) = &self.cluster else { return };
+        if let Some(name) = name() {
+            cluster.remove(name);
+        }
+    }
+}
+
+impl Local for Broker {
+    fn wants(&self, destination: &str) -> bool {
+        if self.topics.find(destination).is_some() {
+            return true;
+        }
+        let mut found = false;
+        self.patterns.for_each_match(destination, |_| found = true);
+        found
+    }
+
+    fn deliver(&self, message: Message, by_name_only: bool) {
+        self.deliver_here(&Arc::new(message), by_name_only);
+    }
+
+    fn deliver_to(&self, session: &str, rest: &str, message: Message) -> bool {
+        let Some(session) = self.session(session) else { return false };
+        // A session without room for it has been told to end.
+        let _told = session.outbox.offer_own(Arc::new(message), rest.into(), self.outbox_limit);
+        true
+    }
+
+    fn kept(&self, seq: u64, bytes: Bytes) {
+        let Ok(destination) = record::destination(&bytes) else { return };
+        self.kept.arrive(&destination, seq, bytes, unix_millis());
+    }
+
+    fn look_again(&self) {
+        self.kept.look_again();
+    }
+
+    fn died(&self, _boot: &Boot) {}
+}

@@ -1,0 +1,210 @@
+//! One batch: looked up, and put into envelopes.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::Ordering;
+
+use super::super::Shared;
+use super::super::envelope::{Builder, Item, Way};
+use super::{Job, Part, What};
+use crate::config::cluster::Broadcast;
+use crate::ids::{Boot, NodeId};
+use crate::mailbox::shared::{Append, Appended};
+use crate::mailbox::{Refused, record};
+use crate::registry::{Located, Name, RegistryError};
+use crate::relay::Route;
+
+/// Looks up who has receivers, and publishes.
+pub(super) async fn route(shared: &Shared, mut batch: Vec<Job>) {
+    let by_interest = match shared.config.relay.broadcast {
+        Broadcast::Fanout => false,
+        Broadcast::Interest => true,
+        Broadcast::Auto => shared.members.live() > shared.config.relay.fanout_nodes,
+    };
+    let mut names = Names::default();
+    let mut appends = Vec::new();
+    for job in &mut batch {
+        match &mut job.what {
+            What::Find { name, .. } => names.ask(name.clone()),
+            What::Broadcast { destination, .. } if by_interest => names.ask(Name::Destination(destination.clone())),
+            What::Keep { append } => appends.push(append.clone()),
+            What::Broadcast { .. } | What::Session { .. } => {}
+        }
+    }
+    let keeps = !appends.is_empty();
+    let (located, appended) = tokio::join!(locate(shared, &names.list, keeps), append(shared, appends));
+    let mut answers = Answers { located: located.as_ref().ok(), names: &names.at, appended: appended.into_iter() };
+    let mut groups = Groups::default();
+    for job in batch {
+        dispatch(shared, job, by_interest, &mut answers, &mut groups);
+    }
+    for (route, group) in groups.groups {
+        shared.router.publish(&shared.stream, route, group);
+    }
+}
+
+/// Messages for the same nodes.
+#[derive(Default)]
+pub(super) struct Group {
+    pub(super) builder: Builder,
+    pub(super) parts: Vec<Part>,
+}
+
+/// Groups in the order in which they began.
+#[derive(Default)]
+struct Groups {
+    groups: Vec<(Route, Group)>,
+    at: HashMap<Route, usize>,
+}
+
+impl Groups {
+    fn add(&mut self, route: Route, item: &Item, part: Part) {
+        let at = *self.at.entry(route.clone()).or_insert_with(|| {
+            self.groups.push((route, Group::default()));
+            self.groups.len() - 1
+        });
+        let group = &mut self.groups[at].1;
+        group.builder.push(item);
+        group.parts.push(part);
+    }
+}
+
+/// Each name once.
+#[derive(Default)]
+struct Names {
+    list: Vec<Name>,
+    at: HashMap<Name, usize>,
+}
+
+impl Names {
+    fn ask(&mut self, name: Name) {
+        let next = self.list.len();
+        if let Entry::Vacant(vacant) = self.at.entry(name) {
+            self.list.push(vacant.key().clone());
+            vacant.insert(next);
+        }
+    }
+}
+
+/// What the registry and the store said about a batch.
+struct Answers<'a> {
+    /// None when the registry does not answer.
+    located: Option<&'a Located>,
+    names: &'a HashMap<Name, usize>,
+    appended: std::vec::IntoIter<Result<Appended, Refused>>,
+}
+
+async fn locate(shared: &Shared, names: &[Name], patterns: bool) -> Result<Located, RegistryError> {
+    if names.is_empty() && !patterns {
+        return Ok(Located::default());
+    }
+    if !shared.registry_up.load(Ordering::Acquire) {
+        // Asking again and again would hold up every message for the time of a command.
+        return Err(RegistryError("it did not answer lately".into()));
+    }
+    let found = async {
+        let located = shared.registry.locate(names).await?;
+        shared.router.patterns.update(located.patterns_version, &*shared.registry).await?;
+        Ok(located)
+    };
+    found.await.inspect_err(|error| shared.registry_failed(error))
+}
+
+async fn append(shared: &Shared, appends: Vec<Append>) -> Vec<Result<Appended, Refused>> {
+    if appends.is_empty() { Vec::new() } else { shared.store.append(appends).await }
+}
+
+/// Adds one message to the envelopes it belongs in.
+fn dispatch(shared: &Shared, job: Job, by_interest: bool, answers: &mut Answers<'_>, groups: &mut Groups) {
+    let Job { what, part, .. } = job;
+    match what {
+        What::Session { node, session, rest, record } => {
+            groups.add(Route::Nodes(vec![node]), &Item::Session { session, rest, record }, part);
+        }
+        What::Broadcast { destination, record } => {
+            let name = by_interest.then(|| Name::Destination(destination.clone()));
+            let way = Way { sought: by_interest, ..Way::default() };
+            match nodes(shared, answers, name.as_ref(), &destination, by_interest) {
+                None => groups.add(Route::Everyone, &Item::Message { way: Way::default(), record }, part),
+                Some(nodes) if nodes.is_empty() => {}
+                Some(nodes) => groups.add(Route::Nodes(nodes), &Item::Message { way, record }, part),
+            }
+        }
+        What::Find { name, way, record } => {
+            let destination = record::destination(&record).unwrap_or_default();
+            match nodes(shared, answers, Some(&name), &destination, true) {
+                // Everybody looks; nobody sends it on.
+                None => groups.add(Route::Everyone, &Item::Message { way: Way { sought: false, ..way }, record }, part),
+                Some(nodes) if nodes.is_empty() => {}
+                Some(nodes) => groups.add(Route::Nodes(nodes), &Item::Message { way, record }, part),
+            }
+        }
+        What::Keep { append } => {
+            let Append { queue, record, .. } = append;
+            let Appended { seq, readers } = match answers.appended.next() {
+                Some(Ok(appended)) => appended,
+                Some(Err(refused)) => return part.fail(&refused),
+                None => return part.fail(&"the store of kept messages gave no answer"),
+            };
+            // Patterns get live messages, wherever they are; what is kept goes to those who have its destination open.
+            if let Some(matching) = nodes(shared, answers, None, &queue, true)
+                && !matching.is_empty()
+            {
+                let also = Part { charge: None, outcome: part.outcome.clone(), _token: None };
+                groups.add(
+                    Route::Nodes(matching),
+                    &Item::Message { way: Way::default(), record: record.clone() },
+                    also,
+                );
+            }
+            let mut remote: Vec<NodeId> = Vec::new();
+            let boot = shared.boot();
+            for reader in readers {
+                if reader == boot {
+                    if let Some(local) = shared.local() {
+                        local.kept(seq, record.clone());
+                    }
+                } else if !shared.members.is_dead(&reader) && reader.node() != shared.node {
+                    remote.push(reader.node());
+                }
+            }
+            if !remote.is_empty() {
+                tidy(&mut remote);
+                groups.add(Route::Nodes(remote), &Item::Kept { seq, record }, part);
+            }
+        }
+    }
+}
+
+/// The other nodes that have receivers for the name or for a pattern that matches; `None` when nobody knows.
+fn nodes(
+    shared: &Shared,
+    answers: &Answers<'_>,
+    name: Option<&Name>,
+    destination: &str,
+    look_up: bool,
+) -> Option<Vec<NodeId>> {
+    if !look_up {
+        return None;
+    }
+    let located = answers.located?;
+    let mut nodes: Vec<NodeId> = Vec::new();
+    let mut add = |boot: &Boot| {
+        let node = boot.node();
+        if node != shared.node && !shared.members.is_dead(boot) {
+            nodes.push(node);
+        }
+    };
+    if let Some(at) = name.and_then(|name| answers.names.get(name)) {
+        located.nodes.get(*at).into_iter().flatten().for_each(&mut add);
+    }
+    shared.router.patterns.for_each_match(destination, &mut add);
+    tidy(&mut nodes);
+    Some(nodes)
+}
+
+/// In one order and each once, so that equal sets are equal routes.
+fn tidy(nodes: &mut Vec<NodeId>) {
+    nodes.sort_unstable();
+    nodes.dedup();
+}

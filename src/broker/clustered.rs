@@ -41,14 +41,17 @@ impl Broker {
         message: &Message,
         policy: Policy,
         by_name_only: bool,
+        delivered: bool,
         handover: &mut Handover,
     ) {
         let target = match (policy.kept, self.destinations.send_target(&message.destination)) {
             (Some(kept), _) => Target::Kept(kept.keep),
-            (None, Kind::UserExplicit { addressee, .. }) => Target::User((&*addressee).into()),
+            (None, Kind::UserExplicit { addressee, .. }) => {
+                Target::User { addressee: (&*addressee).into(), by_name_only }
+            }
             (None, _) => Target::Destination,
         };
-        cluster.send(message, target, by_name_only, Some(handover.later()));
+        cluster.send(message, target, delivered, Some(handover.later()));
     }
 
     /// Hands a message on to a session of another node; `false` when the addressee names none.
@@ -105,8 +108,8 @@ impl Local for Broker {
         found
     }
 
-    fn deliver(&self, message: Message, by_name_only: bool) {
-        self.deliver_here(&Arc::new(message), by_name_only);
+    fn deliver(&self, message: Message, by_name_only: bool) -> u64 {
+        self.deliver_here(&Arc::new(message), by_name_only)
     }
 
     fn deliver_to(&self, session: &str, rest: &str, message: Message) -> bool {

@@ -39,12 +39,12 @@ impl Broker {
         metrics().messages_published.inc();
         metrics().messages_delivered.inc_by(delivered);
         if let Some(cluster) = &self.cluster {
-            self.relay(cluster, &message, policy, only_own_of.is_some(), handover);
+            self.relay(cluster, &message, policy, only_own_of.is_some(), delivered > 0, handover);
         }
     }
 
-    /// Puts a message of another node into the outbox of everyone here who wants it.
-    pub(super) fn deliver_here(&self, message: &Arc<Message>, by_name_only: bool) {
+    /// Puts a message of another node into the outbox of everyone here who wants it; gives their number.
+    pub(super) fn deliver_here(&self, message: &Arc<Message>, by_name_only: bool) -> u64 {
         let topic = self.topics.find(&message.destination);
         let overflow =
             topic.as_ref().map_or_else(|| self.policies.of(&message.destination), |topic| topic.policy).overflow;
@@ -59,6 +59,7 @@ impl Broker {
         }
         self.patterns.for_each_match(&message.destination, &mut offer);
         metrics().messages_delivered.inc_by(delivered);
+        delivered
     }
 
     /// Puts a message into one outbox; says whether it is there.

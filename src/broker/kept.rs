@@ -76,6 +76,13 @@ impl KeptDestinations {
         }
     }
 
+    /// Waits until the shared store knows what is proved.
+    pub async fn told(&self) {
+        if let Queues::Shared(queues) = &self.queues {
+            queues.told().await;
+        }
+    }
+
     /// A message that the shared store keeps under this number.
     pub(super) fn arrive(&self, name: &str, seq: u64, bytes: Bytes, now_ms: u64) {
         let Queues::Shared(queues) = &self.queues else { return };

@@ -62,6 +62,8 @@ pub struct BrokerConfig {
     pub rooms: Rooms,
     /// Bounds of what is kept.
     pub mailbox: config::mailbox::Mailbox,
+    /// Ids of the messages of this run.
+    pub ids: MessageIds,
 }
 
 /// Everything a node knows about who wants what.
@@ -120,7 +122,7 @@ impl Broker {
             rooms_follow_subscriptions: config.rooms.follow_subscriptions(),
             rooms: Mutex::new(config.rooms),
             sessions: Sessions::default(),
-            ids: MessageIds::new(&node),
+            ids: config.ids,
             cluster,
             node,
         })

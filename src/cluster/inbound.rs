@@ -170,7 +170,8 @@ fn message(shared: &Shared, local: &dyn Local, way: Way, bytes: Bytes, source: S
         return;
     }
     let Some(addressee) = shared.addressee(&destination) else {
-        if local.wants(&destination) {
+        // As above: a broadcast that went only to those who wanted it.
+        if !stranded && local.wants(&destination) {
             deliver(shared, local, way, bytes);
         }
         return;
@@ -192,11 +193,14 @@ fn message(shared: &Shared, local: &dyn Local, way: Way, bytes: Bytes, source: S
 
 fn deliver(shared: &Shared, local: &dyn Local, way: Way, bytes: Bytes) {
     let Some(message) = decoded(bytes) else { return };
-    // Only what was looked up can be sent again by somebody else.
-    if way.sought && !shared.recent.insert(&message.id) && way.repeated {
+    if way.repeated && shared.recent.knows(&message.id) {
         return count(&metrics().messages_dropped, "repeated");
     }
-    local.deliver(message, way.by_name_only);
+    let id = message.id.clone();
+    // Only what was looked up can be sent again by somebody else, and only who has got it may be spared.
+    if local.deliver(message, way.by_name_only) > 0 && way.sought {
+        shared.recent.insert(&id);
+    }
 }
 
 fn decoded(bytes: Bytes) -> Option<crate::message::Message> {

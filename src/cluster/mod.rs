@@ -62,8 +62,8 @@ pub trait Local: Send + Sync {
     /// Whether anybody here subscribed to the destination, or to a pattern that matches it.
     fn wants(&self, destination: &str) -> bool;
 
-    /// Delivers to those who did; never waits.
-    fn deliver(&self, message: Message, by_name_only: bool);
+    /// Delivers to those who did; never waits. Gives the number of subscriptions that got it.
+    fn deliver(&self, message: Message, by_name_only: bool) -> u64;
 
     /// Delivers to one session's own subscriptions; `false` when it is not here.
     fn deliver_to(&self, session: &str, rest: &str, message: Message) -> bool;
@@ -82,7 +82,12 @@ pub trait Local: Send + Sync {
 #[derive(Debug, Clone)]
 pub enum Target {
     /// To the receivers of an addressee.
-    User(Box<str>),
+    User {
+        /// Who.
+        addressee: Box<str>,
+        /// Only to subscriptions by name, none of the form `/user/queue/…`.
+        by_name_only: bool,
+    },
     /// To the subscribers of a broker destination.
     Destination,
     /// Into the shared store, and to those who have its destination open.
@@ -109,6 +114,10 @@ pub struct Gauges {
     pub waiting_bytes: usize,
     /// Names under which this node has receivers.
     pub names: usize,
+    /// Whether the registry answers.
+    pub registry_up: bool,
+    /// Whether the relay takes messages.
+    pub relay_up: bool,
 }
 
 /// What stands behind a cluster.
@@ -208,12 +217,14 @@ impl Cluster {
     }
 
     /// Takes a message of this node on its way to other nodes; never waits. `outcome` is dropped when it is done: those who
-    /// have receivers confirmed it, the store keeps it.
-    pub fn send(&self, message: &Message, target: Target, by_name_only: bool, outcome: Option<Arc<dyn Outcome>>) {
+    /// have receivers confirmed it, the store keeps it. `delivered` says whether anybody here has got it.
+    pub fn send(&self, message: &Message, target: Target, delivered: bool, outcome: Option<Arc<dyn Outcome>>) {
         let record = crate::mailbox::record::encode(message);
         let what = match target {
-            Target::User(addressee) => {
-                self.shared.recent.insert(&message.id);
+            Target::User { addressee, by_name_only } => {
+                if delivered {
+                    self.shared.recent.insert(&message.id);
+                }
                 let way = Way { by_name_only, sought: true, ..Way::default() };
                 What::Find { name: Name::User(addressee), way, record }
             }
@@ -269,11 +280,12 @@ impl Cluster {
     /// What is wrong now, in words for an operator; empty when all is well.
     #[must_use]
     pub fn complaints(&self) -> Vec<&'static str> {
+        let gauges = self.gauges();
         let mut found = Vec::new();
-        if !self.shared.registry_up.load(Ordering::Acquire) {
+        if !gauges.registry_up {
             found.push("Redis does not answer");
         }
-        if !self.shared.router.relay().is_up() {
+        if !gauges.relay_up {
             found.push("RabbitMQ does not take messages");
         }
         found
@@ -292,6 +304,8 @@ impl Cluster {
             nodes: self.shared.members.live(),
             waiting_bytes: self.shared.router.waiting_bytes(),
             names: self.shared.interests.len(),
+            registry_up: self.shared.registry_up.load(Ordering::Acquire),
+            relay_up: self.shared.router.relay().is_up(),
         }
     }
 

@@ -24,12 +24,15 @@ struct Window {
 }
 
 impl Recent {
-    /// Remembers an id; `false` if it was known.
-    pub(super) fn insert(&self, id: &str) -> bool {
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.window.lock().known.contains(&self.hasher.hash_one(id))
+    }
+
+    pub(super) fn insert(&self, id: &str) {
         let hash = self.hasher.hash_one(id);
         let mut window = self.window.lock();
         if !window.known.insert(hash) {
-            return false;
+            return;
         }
         window.order.push_back(hash);
         if window.order.len() > REMEMBERED
@@ -37,7 +40,6 @@ impl Recent {
         {
             window.known.remove(&oldest);
         }
-        true
     }
 }
 
@@ -48,11 +50,13 @@ mod tests {
     #[test]
     fn an_id_is_known_until_many_newer_ones_came() {
         let recent = Recent::default();
-        assert!(recent.insert("a"));
-        assert!(!recent.insert("a"));
+        assert!(!recent.knows("a"));
+        recent.insert("a");
+        recent.insert("a");
+        assert!(recent.knows("a"));
         for number in 0..REMEMBERED {
             recent.insert(&number.to_string());
         }
-        assert!(recent.insert("a"));
+        assert!(!recent.knows("a"));
     }
 }

@@ -10,6 +10,7 @@ pub mod file;
 pub mod memory;
 pub mod queue;
 pub mod record;
+pub mod redis;
 pub mod shared;
 
 use std::fmt;

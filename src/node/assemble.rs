@@ -1,8 +1,8 @@
-//! The only place that chooses what stands behind the broker: memory or a file, and later Redis and RabbitMQ.
+//! The only place that chooses what stands behind the broker: memory or a file, or Redis and RabbitMQ.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stampede_protocol::Limits;
 use stampede_protocol::stomp::{HeartBeat, SessionConfig, SessionLimits};
@@ -11,13 +11,16 @@ use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use crate::broker::{Behind, Broker, BrokerConfig, Policies};
+use crate::cluster::{Backends, Cluster, ClusterConfig, Seed};
 use crate::config::problem::ConfigProblem;
 use crate::config::{self, Config};
 use crate::destination::Destinations;
-use crate::ids::NodeId;
-use crate::mailbox::KeepStore;
+use crate::ids::{MessageIds, NodeId};
 use crate::mailbox::file::FileStore;
 use crate::mailbox::memory::MemoryStore;
+use crate::mailbox::redis::RedisStore;
+use crate::registry::redis::RedisRegistry;
+use crate::relay::amqp::AmqpRelay;
 use crate::rooms::{self, MemoryRooms, RoomRules, Rooms};
 use crate::routes::{self, Routes};
 use crate::session::identify::Trusting;
@@ -34,15 +37,12 @@ use crate::web;
 ///
 /// Every problem, each with its place.
 pub fn check(config: &Config, text: &str, name: &str) -> Result<(), Vec<String>> {
-    broker_config(config, text, name).map(drop)
+    broker_config(config, &NodeId::random(), text, name).map(drop)
 }
 
-fn broker_config(config: &Config, text: &str, name: &str) -> Result<BrokerConfig, Vec<String>> {
-    let destinations = Destinations::new(
-        config.broker.prefixes.iter().map(String::as_str),
-        &config.broker.application_prefix,
-        &config.broker.user_prefix,
-    );
+fn broker_config(config: &Config, node: &NodeId, text: &str, name: &str) -> Result<BrokerConfig, Vec<String>> {
+    let destinations = destinations(config);
+    let unused = NodeId::random();
     let mut config = config.clone();
     if config.demo.enabled {
         // The demo comes last, so that whatever the file says about the same destinations wins.
@@ -76,20 +76,58 @@ fn broker_config(config: &Config, text: &str, name: &str) -> Result<BrokerConfig
         routes,
         rooms: Rooms::new(rules, MemoryRooms::new(config.rooms)),
         mailbox: config.mailbox,
+        // The random id of a node is new at every start; one that stays would give the ids of an earlier run again.
+        ids: MessageIds::new(if config.server.node_id.is_some() { &unused } else { node }),
     })
 }
 
+/// The node's id: the operator's, or a new one.
+pub(super) fn node_id(config: &Config) -> Result<NodeId, String> {
+    config.server.node_id.as_deref().map_or_else(|| Ok(NodeId::random()), NodeId::named)
+}
+
+/// Connects to what the nodes share; none for a node that is alone. It waits for servers that are not there yet.
+pub(super) async fn join(config: &Config, node: &NodeId) -> Result<Option<Arc<Cluster>>, String> {
+    let (Some(redis), Some(rabbitmq)) = (&config.redis, &config.rabbitmq) else { return Ok(None) };
+    let seed = Seed::new(node.clone());
+    let client = crate::registry::redis::connect(redis).await?;
+    let relay = AmqpRelay::start(rabbitmq, config.relay.send_timeout, node.clone(), seed.inbox()).await?;
+    let settings =
+        ClusterConfig { destinations: destinations(config), relay: config.relay, lease_renewal: redis.lease_renewal };
+    let backends = Backends {
+        registry: Arc::new(RedisRegistry::new(client.clone(), redis)),
+        store: Arc::new(RedisStore::new(client)),
+        relay: Arc::new(relay),
+    };
+    Ok(Some(Arc::new(Cluster::new(seed, settings, backends))))
+}
+
+fn destinations(config: &Config) -> Destinations {
+    Destinations::new(
+        config.broker.prefixes.iter().map(String::as_str),
+        &config.broker.application_prefix,
+        &config.broker.user_prefix,
+    )
+}
+
 /// Puts a node together; blocks while the store is read.
-pub(super) fn assemble(config: Config, text: &str, name: &str) -> Result<Shared, String> {
-    let broker_config = broker_config(&config, text, name).map_err(|problems| problems.join("\n"))?;
-    let store: Arc<dyn KeepStore> = match &config.server.data_dir {
-        None => Arc::new(MemoryStore::default()),
-        Some(directory) => Arc::new(
+pub(super) fn assemble(
+    config: Config,
+    node: NodeId,
+    cluster: Option<Arc<Cluster>>,
+    text: &str,
+    name: &str,
+) -> Result<Shared, String> {
+    let broker_config = broker_config(&config, &node, text, name).map_err(|problems| problems.join("\n"))?;
+    let behind = match (cluster, &config.server.data_dir) {
+        (Some(cluster), _) => Behind::Cluster(cluster),
+        (None, None) => Behind::Store(Arc::new(MemoryStore::default())),
+        (None, Some(directory)) => Behind::Store(Arc::new(
             FileStore::open(directory, config.mailbox.write_buffer)
                 .map_err(|error| format!("server.data_dir {}: {}", directory.display(), chain(&error)))?,
-        ),
+        )),
     };
-    let broker = Broker::new(NodeId::random(), broker_config, Behind::Store(store)).map_err(|error| chain(&error))?;
+    let broker = Broker::new(node, broker_config, behind).map_err(|error| chain(&error))?;
     let broker = Arc::new(broker);
     let wheel = Arc::new(Wheel::new(Instant::now()));
     let sessions = TaskTracker::new();
@@ -128,8 +166,14 @@ pub(super) fn assemble(config: Config, text: &str, name: &str) -> Result<Shared,
     })
 }
 
-/// Lets go of what outlives the sessions.
-pub(super) async fn close(shared: &Shared) {
+/// Lets go of what outlives the sessions, within `limit` where other nodes take over what is left.
+pub(super) async fn close(shared: &Shared, limit: Duration) {
+    if let Some(cluster) = shared.broker.cluster() {
+        if tokio::time::timeout(limit / 2, shared.broker.kept().told()).await.is_err() {
+            tracing::warn!("Redis does not know of every proved delivery: some messages will come again");
+        }
+        return cluster.leave(limit / 2).await;
+    }
     let Some(store) = shared.broker.kept().store().cloned() else { return };
     // Closing waits for the disk.
     match tokio::task::spawn_blocking(move || store.close()).await {

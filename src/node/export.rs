@@ -16,6 +16,7 @@ pub(super) fn text(shared: &Shared) -> Option<String> {
     let mut registry = metrics().registry();
     kept(shared, &mut registry);
     sockjs(shared, &mut registry);
+    cluster(shared, &mut registry);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).ok()?;
     Some(text)
@@ -75,6 +76,20 @@ fn sockjs(shared: &Shared, registry: &mut Registry) {
         ("binary", &of(|counters| &counters.binary_dropped)),
     ]);
     registry.register(names::SOCKJS_REFUSED, "SockJS requests and messages refused", refused);
+}
+
+fn cluster(shared: &Shared, registry: &mut Registry) {
+    let Some(cluster) = shared.broker.cluster() else { return };
+    let gauges = cluster.gauges();
+    for (name, help, value) in [
+        (names::CLUSTER_NODES, "Nodes that live, this one included", gauge(gauges.nodes)),
+        (names::CLUSTER_NAMES, "Names under which this node has receivers", gauge(gauges.names)),
+        (names::RELAY_WAITING_BYTES, "Octets that wait for the relay or its confirm", gauge(gauges.waiting_bytes)),
+        (names::REGISTRY_UP, "Whether Redis answers", i64::from(gauges.registry_up)),
+        (names::RELAY_UP, "Whether RabbitMQ takes messages", i64::from(gauges.relay_up)),
+    ] {
+        registry.register(name, help, ConstGauge::new(value));
+    }
 }
 
 fn by_reason(values: &[(&'static str, &[&AtomicU64])]) -> Family<Label, Counter> {

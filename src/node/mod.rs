@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::broker::{Broker, SessionHandle};
 use crate::close::CloseReason;
+use crate::cluster::Local;
 use crate::config::Config;
 use crate::session::Stomp;
 use crate::timers::{TICK, Wheel};
@@ -63,14 +64,23 @@ impl Node {
     ///
     /// Says what to change.
     pub async fn start(config: Config, text: &str, name: &str) -> Result<Self, String> {
+        // What is wrong with the configuration is said before anything is connected to.
+        check(&config, text, name).map_err(|problems| problems.join("\n"))?;
+        let node = assemble::node_id(&config)?;
+        let cluster = assemble::join(&config, &node).await?;
         let (text, name) = (text.to_owned(), name.to_owned());
         // Reading the store blocks.
         let runtime = tokio::runtime::Handle::current();
         let assembled = tokio::task::spawn_blocking(move || {
             let _context = runtime.enter();
-            assemble::assemble(config, &text, &name)
+            assemble::assemble(config, node, cluster, &text, &name)
         });
         let shared = Arc::new(assembled.await.map_err(|error| error.to_string())??);
+        if let Some(cluster) = shared.broker.cluster() {
+            let broker: Arc<dyn Local> = Arc::clone(&shared.broker) as _;
+            cluster.start(Arc::downgrade(&broker)).await?;
+            tokio::spawn(Arc::clone(&shared.broker).keep_in_touch());
+        }
         let wanted = shared.config.server.listen;
         let listener = listen::bind(wanted)
             .map_err(|error| format!("cannot listen on {wanted}: {error}; another --listen ADDR:PORT may be free"))?;
@@ -122,13 +132,18 @@ impl Node {
                 tracing::error!(error = ?ended.err(), "the timer task ended: without it this node cannot go on");
             }
         }
+        let begun = Instant::now();
         drain(&shared).await;
         accepting.abort();
         ticker.abort();
-        assemble::close(&shared).await;
+        let left = shared.config.server.shutdown_grace.saturating_sub(begun.elapsed()).max(LEAST_TO_LEAVE);
+        assemble::close(&shared, left).await;
         info!("stopped");
     }
 }
+
+/// What a node takes to leave the others, even where its sessions took all of the grace.
+const LEAST_TO_LEAVE: Duration = Duration::from_secs(2);
 
 /// Ends on SIGTERM or Ctrl-C. Listens from the call on: one that comes before the first poll must not kill the node.
 ///

@@ -18,7 +18,7 @@ pub(super) fn serve(shared: &Shared, request: &Request<Incoming>) -> Response<Bo
     let path = request.uri().path();
     let mut response = match path {
         "/health" => plain(StatusCode::OK, "healthy\n"),
-        "/ready" if shared.ready.load(Ordering::Acquire) => plain(StatusCode::OK, "ready\n"),
+        "/ready" if shared.ready.load(Ordering::Acquire) => ready(shared),
         "/ready" => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/metrics" => export(shared),
         _ => match web::asset(path).filter(|_| shared.config.demo.enabled) {
@@ -36,6 +36,18 @@ pub(super) fn serve(shared: &Shared, request: &Request<Incoming>) -> Response<Bo
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
     response
+}
+
+/// Ready also where other nodes cannot be reached: this one serves its own sessions, and a balancer that took it out would
+/// take out all of them together.
+fn ready(shared: &Shared) -> Response<Body> {
+    let mut text = String::from("ready\n");
+    for complaint in shared.broker.cluster().map(|cluster| cluster.complaints()).unwrap_or_default() {
+        text.push_str("degraded: ");
+        text.push_str(complaint);
+        text.push('\n');
+    }
+    answer(StatusCode::OK, TEXT, Body::from(text.into_bytes()))
 }
 
 fn export(shared: &Shared) -> Response<Body> {

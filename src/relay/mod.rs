@@ -9,6 +9,8 @@
 //! after a failure; an envelope that was confirmed lies in the queue of every node it was for, or among the orphans, until
 //! its token was dropped.
 
+pub mod amqp;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;

@@ -73,6 +73,12 @@ pub struct Metrics {
     pub messages_dropped: Family<Label, Counter>,
     /// [`names::SUBSCRIPTIONS_OPEN`]
     pub subscriptions_open: Gauge,
+    /// [`names::ENVELOPES_PUBLISHED`]
+    pub envelopes_published: Family<Label, Counter>,
+    /// [`names::ENVELOPES_RECEIVED`]
+    pub envelopes_received: Family<Label, Counter>,
+    /// [`names::RELAY_RECONNECTS`]
+    pub relay_reconnects: Family<Label, Counter>,
     /// [`names::CONNECTIONS_REFUSED`]
     pub connections_refused: Family<Label, Counter>,
     /// [`names::CONNECTIONS_OPEN`]
@@ -108,6 +114,21 @@ impl Metrics {
             names::CONNECTIONS_REFUSED,
             "Connections refused, by reason",
             self.connections_refused.clone(),
+        );
+        registry.register(
+            names::ENVELOPES_PUBLISHED,
+            "Envelopes to other nodes, by result",
+            self.envelopes_published.clone(),
+        );
+        registry.register(
+            names::ENVELOPES_RECEIVED,
+            "Envelopes from other nodes, by queue",
+            self.envelopes_received.clone(),
+        );
+        registry.register(
+            names::RELAY_RECONNECTS,
+            "Connections to RabbitMQ that were lost or not made, by purpose",
+            self.relay_reconnects.clone(),
         );
         registry.register(names::CONNECTIONS_OPEN, "Connections open now", self.connections_open.clone());
         registry

@@ -34,5 +34,21 @@ pub const KEPT_DESTINATIONS: &str = "stampede_kept_destinations";
 pub const KEPT_MESSAGES: &str = "stampede_kept_messages";
 /// Octets kept now.
 pub const KEPT_BYTES: &str = "stampede_kept_bytes";
+/// Envelopes to other nodes, by result.
+pub const ENVELOPES_PUBLISHED: &str = "stampede_envelopes_published";
+/// Envelopes from other nodes, by the queue they came from.
+pub const ENVELOPES_RECEIVED: &str = "stampede_envelopes_received";
+/// Connections to RabbitMQ that were lost or not made, by purpose.
+pub const RELAY_RECONNECTS: &str = "stampede_relay_reconnects";
+/// Nodes that live, this one included.
+pub const CLUSTER_NODES: &str = "stampede_cluster_nodes";
+/// Names under which this node has receivers.
+pub const CLUSTER_NAMES: &str = "stampede_cluster_names";
+/// Octets that wait for the relay or its confirm, of `relay.buffer_size_limit`.
+pub const RELAY_WAITING_BYTES: &str = "stampede_relay_waiting_bytes";
+/// 1 when Redis answers.
+pub const REGISTRY_UP: &str = "stampede_registry_up";
+/// 1 when RabbitMQ takes messages.
+pub const RELAY_UP: &str = "stampede_relay_up";
 /// What happened to kept messages, by event.
 pub const KEPT_EVENTS: &str = "stampede_kept_events";

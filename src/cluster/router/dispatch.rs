@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::Shared;
@@ -10,7 +11,7 @@ use super::{Job, Part, What};
 use crate::config::cluster::Broadcast;
 use crate::ids::{Boot, NodeId};
 use crate::mailbox::shared::{Append, Appended};
-use crate::mailbox::{Refused, record};
+use crate::mailbox::{Refused, StoreError, record};
 use crate::registry::{Located, Name, RegistryError};
 use crate::relay::Route;
 
@@ -111,7 +112,14 @@ async fn locate(shared: &Shared, names: &[Name], patterns: bool) -> Result<Locat
 }
 
 async fn append(shared: &Shared, appends: Vec<Append>) -> Vec<Result<Appended, Refused>> {
-    if appends.is_empty() { Vec::new() } else { shared.store.append(appends).await }
+    if appends.is_empty() {
+        return Vec::new();
+    }
+    if !shared.registry_up.load(Ordering::Acquire) {
+        let away = StoreError::Failed(Arc::new(RegistryError("Redis did not answer lately; send again later".into())));
+        return appends.iter().map(|_| Err(Refused::Store(away.clone()))).collect();
+    }
+    shared.store.append(appends).await
 }
 
 /// Adds one message to the envelopes it belongs in.

@@ -28,7 +28,7 @@ use crate::config::mailbox::Mailbox;
 use crate::ids::Boot;
 use crate::mailbox::directory::Metrics;
 use crate::mailbox::queue::{Effect, KeptQueue, Policy, Window};
-use crate::mailbox::{Refused, record};
+use crate::mailbox::{Refused, StoreError, record};
 use crate::message::Message;
 
 /// Dropped when what was waited for has happened.
@@ -70,6 +70,8 @@ struct Work {
     changed: HashMap<Box<str>, u64>,
     removals: HashMap<Box<str>, Vec<u64>>,
     gaps: HashSet<Box<str>>,
+    /// The store is being told.
+    telling: bool,
 }
 
 const SHARDS: usize = 64;
@@ -176,6 +178,14 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
         self.wake.notify_one();
     }
 
+    /// Waits until the store has been told everything.
+    pub async fn told(&self) {
+        let idle = |work: &Work| work.changed.is_empty() && work.removals.is_empty() && !work.telling;
+        while !idle(&self.work.lock()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Tells the store what is proved, opens and closes mailboxes; never ends. `boot` is this run of this node.
     ///
     /// # Cancel safety
@@ -211,8 +221,27 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
     ) -> bool {
         let (removals, changed) = self.take_work();
         if removals.is_empty() && changed.is_empty() {
+            self.work.lock().telling = false;
             return false;
         }
+        let told = self.tell_these(store, boot, removals, changed, now_ms, effects).await;
+        self.work.lock().telling = false;
+        if let Err(error) = told {
+            tracing::debug!(%error, "the store of kept messages does not answer; it is asked again");
+            tokio::time::sleep(PAUSE).await;
+        }
+        true
+    }
+
+    async fn tell_these(
+        &self,
+        store: &dyn SharedStore,
+        boot: &Boot,
+        removals: Removals,
+        changed: Vec<(Box<str>, u64)>,
+        now_ms: &impl Fn() -> u64,
+        effects: &(dyn Fn(Effect<C>) + Sync),
+    ) -> Result<(), StoreError> {
         let mut failed = None;
         if !removals.is_empty()
             && let Err(error) = store.remove(&removals).await
@@ -241,11 +270,7 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
                 }
             }
         }
-        if let Some(error) = failed {
-            tracing::debug!(%error, "the store of kept messages does not answer; it is asked again");
-            tokio::time::sleep(PAUSE).await;
-        }
-        true
+        failed.map_or(Ok(()), Err)
     }
 
     /// The store has answered: what is kept, for whoever waits.
@@ -266,6 +291,7 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
             work.changed.shrink_to_fit();
         }
         work.removals.shrink_to_fit();
+        work.telling = true;
         (removals, changed)
     }
 

@@ -15,18 +15,19 @@ const SESSIONS: usize = 60;
 
 const BALANCERS: [fn([std::net::SocketAddr; 3]) -> Proxy; 2] = [Proxy::haproxy, Proxy::nginx];
 
+/// Two balancers that know nothing of each other send a session to the same node.
 #[tokio::test(flavor = "multi_thread")]
 async fn sockjs_sessions_over_http_stay_with_their_node() {
     for balancer in BALANCERS {
         let nodes = nodes();
-        let proxy = balancer(addresses(&nodes));
+        let (proxy, another) = (balancer(addresses(&nodes)), balancer(addresses(&nodes)));
         let mut sessions = Vec::new();
         for _ in 0..SESSIONS {
             sessions.push(open(&proxy).await);
         }
-        // Every request comes over a connection of its own.
-        for session in &sessions {
-            assert_eq!(post(&proxy, session, "xhr_send", CONNECT).await.seen(), (204, ""));
+        // Every request comes over a connection of its own, and in another order: taking turns does not pass.
+        for session in sessions.iter().rev() {
+            assert_eq!(post(&another, session, "xhr_send", CONNECT).await.seen(), (204, ""));
         }
         for session in &sessions {
             let answer = post(&proxy, session, "xhr", "").await;
@@ -133,13 +134,10 @@ async fn only_the_endpoint_is_let_in() {
             let (status, body) = proxy.get(hidden);
             assert_eq!(status, 404, "{hidden}: {body}");
         }
-        // Large messages are for the node to judge.
+        // As large as a request may be (endpoint.sockjs.request_size_limit).
         let session = open(&proxy).await;
         let large = format!("[\"{}\"]", "x".repeat(3 * 1024 * 1024 - 4));
         assert_eq!(post(&proxy, &session, "xhr_send", &large).await.head.status, 204);
-        let larger = large.replacen('x', "xxxxx", 1);
-        let refused = post(&proxy, &session, "xhr_send", &larger).await;
-        assert!(refused.head.status == 413 && refused.body.contains("request_size_limit"), "{:?}", refused.seen());
     }
 }
 

@@ -112,7 +112,23 @@ fn ports_and_paths_are_the_same_everywhere() {
         let service = &rule["backend"]["service"]["name"];
         assert!(services.iter().any(|known| known["metadata"]["name"] == *service), "{service:?}");
     }
-    assert!(haproxy.contains(&format!("unless {{ path {path} }}")) && read("nginx.conf").contains(&format!("~ ^{path}/")));
+    assert!(
+        haproxy.contains(&format!("unless {{ path {path} }}")) && read("nginx.conf").contains(&format!("~ ^{path}/"))
+    );
+}
+
+/// A transport that one of them forgot would meet any node.
+#[test]
+fn balancers_know_every_http_transport() {
+    let transports = config().endpoint[0].sockjs.transports.clone();
+    let named = "xhr|xhr_streaming|xhr_send|eventsource|htmlfile|jsonp|jsonp_send";
+    for file in ["haproxy.cfg", "nginx.conf", "kubernetes/ingress.yaml"] {
+        assert!(read(file).contains(&format!("{named})/?$")), "{file}");
+    }
+    let text = serde_json::to_value(transports).unwrap();
+    for transport in text.as_array().unwrap() {
+        assert!(named.split('|').any(|known| known == transport), "{transport}");
+    }
 }
 
 /// Waiting for a receiver is not a fault of the connection.
@@ -177,7 +193,8 @@ fn images_are_pinned() {
         .collect();
     images.push(text(&yaml("kubernetes/deployment.yaml")[0]["spec"]["template"]["spec"]["containers"][0]["image"]));
     let dockerfile = read("Dockerfile");
-    let from = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")).map(|rest| rest.split(' ').next().unwrap());
+    let from =
+        dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")).map(|rest| rest.split(' ').next().unwrap());
     images.extend(from.filter(|image| *image != "scratch").map(str::to_owned));
     assert_eq!(images.len(), 8, "{images:?}");
     for image in images {
@@ -206,6 +223,17 @@ fn the_kustomization_names_every_manifest() {
         yaml(&format!("kubernetes/{name}"));
         let is_not_applied = name == "kustomization.yaml" || name.ends_with(".example.yaml");
         assert_eq!(named.contains(&name), !is_not_applied, "{name}");
+    }
+}
+
+#[test]
+fn the_image_is_built_from_what_the_context_holds() {
+    let ignored = std::fs::read_to_string(path("../.dockerignore")).unwrap();
+    let manifest: toml::Table = std::fs::read_to_string(path("../Cargo.toml")).unwrap().parse().unwrap();
+    let members = manifest["workspace"]["members"].as_array().unwrap().iter().map(|member| member.as_str().unwrap());
+    for needed in members.filter(|member| *member != ".").chain(["src", "tests/it/main.rs", "Cargo.lock"]) {
+        let is_ignored = |line: &&str| Path::new(needed).starts_with(line.trim_end_matches('/'));
+        assert_eq!(ignored.lines().filter(|line| !line.starts_with('#')).find(is_ignored), None, "{needed}");
     }
 }
 
@@ -250,15 +278,4 @@ fn accepted(variable: &str, value: &str) {
 
 fn said(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|octets| String::from_utf8_lossy(octets)).concat()
-}
-
-#[test]
-fn the_image_is_built_from_what_the_context_holds() {
-    let ignored = std::fs::read_to_string(path("../.dockerignore")).unwrap();
-    let manifest: toml::Table = std::fs::read_to_string(path("../Cargo.toml")).unwrap().parse().unwrap();
-    let members = manifest["workspace"]["members"].as_array().unwrap().iter().map(|member| member.as_str().unwrap());
-    for needed in members.filter(|member| *member != ".").chain(["src", "tests/it/main.rs", "Cargo.lock"]) {
-        let is_ignored = |line: &&str| Path::new(needed).starts_with(line.trim_end_matches('/'));
-        assert_eq!(ignored.lines().filter(|line| !line.starts_with('#')).find(is_ignored), None, "{needed}");
-    }
 }

@@ -5,10 +5,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::{path, read};
+use crate::support::PATIENCE;
 use crate::support::process::{ask, until};
 
 /// A balancer in front of three nodes.
@@ -94,7 +97,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // nginx ends its workers when it is asked to end; killed, it would leave them behind.
+        let _asked = Command::new("kill").arg(self.0.id().to_string()).status();
+        let deadline = Instant::now() + PATIENCE;
+        while matches!(self.0.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
         let _gone = self.0.kill();
         let _reaped = self.0.wait();
     }

@@ -1,6 +1,7 @@
 //! Behaviour tests against the real binary, and facts about the tree.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod cluster;
 mod documents;
 mod kept;
 mod node;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod deploy;
+mod cluster;
 mod documents;
 mod kept;
 mod node;

@@ -1,8 +1,13 @@
 //! Small helpers of the behaviour tests.
 
 pub(crate) mod client;
+pub(crate) mod cluster;
 pub(crate) mod http;
+pub(crate) mod private;
 pub(crate) mod process;
+pub(crate) mod proxy;
+pub(crate) mod rabbit;
+pub(crate) mod redis;
 pub(crate) mod server;
 pub(crate) mod tcp;
 pub(crate) mod transcript;

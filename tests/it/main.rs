@@ -1,8 +1,8 @@
 //! Behaviour tests against the real binary, and facts about the tree.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod deploy;
 mod cluster;
+mod deploy;
 mod documents;
 mod kept;
 mod node;

@@ -103,7 +103,11 @@ impl Cluster {
         self.nodes[number].as_ref().expect("this node has ended")
     }
 
-    pub(crate) fn redis(&mut self) -> &mut Redis {
+    pub(crate) fn redis(&self) -> &Redis {
+        &self.setup.redis
+    }
+
+    pub(crate) fn redis_mut(&mut self) -> &mut Redis {
         &mut self.setup.redis
     }
 

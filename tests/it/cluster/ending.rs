@@ -4,7 +4,8 @@ use super::{KEEP, is_forgotten, receipts, receive_numbers, send_asking, send_con
 use crate::kept::subscribe;
 use crate::support::client::{Client, topic};
 use crate::support::cluster::{Cluster, Setup};
-use crate::support::process::{ask, until};
+use crate::support::process::until;
+use crate::support::tcp::Watcher;
 use crate::support::ws::Event;
 
 /// The id of the node that ends.
@@ -29,15 +30,14 @@ fn in_order_it_leaves_nothing_behind() {
         session.subscribe("2", "/topic/*/pattern");
     }
     is_known(&cluster);
-    // One that does not answer the close, so that the node needs its time.
-    sessions[0].socket.mute = true;
     let node = cluster.node(ending);
+    let mut watcher = Watcher::new(node.address);
+    assert_eq!(watcher.ready(), Some(200));
     node.signal("TERM");
     until(|| node.errors().contains("draining").then_some(()), || "it does not drain".to_owned());
-    let ready = ask(node.address, "GET /ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    assert!(matches!(ready.0, 503 | 0), "{ready:?}");
+    assert!(matches!(watcher.ready(), Some(503) | None));
     sessions.iter_mut().for_each(|session| session.closed(1001));
-    let (status, errors) = cluster.terminate(ending);
+    let (status, errors) = cluster.ended(ending);
     assert_eq!(status.code(), Some(0), "{errors}");
     assert!(!errors.contains("ERROR"), "{errors}");
     // At once: nobody else had to clean up.
@@ -76,7 +76,7 @@ fn in_order_while_messages_come_for_its_users_none_is_lost() {
         }
     }
     receipts(&mut sender, 0..COUNT);
-    let (status, errors) = cluster.terminate(1);
+    let (status, errors) = cluster.ended(1);
     assert_eq!(status.code(), Some(0), "{errors}");
 }
 

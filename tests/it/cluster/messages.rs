@@ -137,10 +137,9 @@ fn every_session_of_a_user_gets_one_copy() {
 
 #[test]
 fn an_answer_finds_the_session_that_asked() {
-    let cluster = Cluster::with(
-        "[[route]]\non = '/app/ask'\nto = '/topic/questions'\njson = { from = '{session}', text = '{body}' }\n",
-        2,
-    );
+    let ask = "[[route]]\non = '/app/ask'\nto = '/topic/questions'\njson = { from = '{session}', text = '{body}' }\n";
+    let answer = "[[route]]\non = '/app/answer/{session-id}'\nto = '/user/{session-id}/queue/answers'\n";
+    let cluster = Cluster::with(&format!("{ask}{answer}"), 2);
     let mut service = cluster.user(1, "service");
     service.subscribe("0", "/topic/questions");
     let mut sessions = [cluster.user(0, "ann"), cluster.user(0, "ann")];
@@ -149,7 +148,7 @@ fn an_answer_finds_the_session_that_asked() {
     let question = service.expect("MESSAGE");
     let question: serde_json::Value = serde_json::from_str(body(&question)).unwrap();
     let asked_by = question["from"].as_str().unwrap();
-    send_confirmed(&mut service, &format!("/user/{asked_by}/queue/answers"), "because");
+    send_confirmed(&mut service, &format!("/app/answer/{asked_by}"), "because");
     let answer = sessions[0].message("because");
     assert_eq!(header(&answer, "destination"), Some("/user/queue/answers"));
     sessions.iter_mut().for_each(Client::is_quiet);

@@ -94,12 +94,12 @@ fn a_node_that_the_others_took_for_dead_is_whole_again() {
     ann.subscribe("0", &topic);
     ann.subscribe("1", "/user/topic/chat");
     ann.subscribe("2", "/user/queue/chat");
-    assert!(cluster.redis().text().contains("apart"));
+    cluster.node(0).until_metric("stampede_cluster_nodes", 2);
     proxy.set(Mode::Silent);
-    // Its lease runs out, and the other node removes what it had entered.
-    until(|| (!cluster.redis().text().contains("apart")).then_some(()), || "it is not taken for dead".to_owned());
+    // Its lease runs out.
+    cluster.node(0).until_metric("stampede_cluster_nodes", 1);
     proxy.set(Mode::Forward);
-    until(|| cluster.redis().text().contains("apart").then_some(()), || "it does not come back".to_owned());
+    cluster.node(0).until_metric("stampede_cluster_nodes", 2);
     let mut sender = cluster.user(0, "sender");
     // All its names may take a moment longer than the node itself.
     until(

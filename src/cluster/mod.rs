@@ -103,6 +103,8 @@ pub struct ClusterConfig {
     pub relay: RelayConfig,
     /// `rabbitmq.window`: most envelopes that wait for their confirm.
     pub window: usize,
+    /// `redis.lease`
+    pub lease: Duration,
     /// `redis.lease_renewal`
     pub lease_renewal: Duration,
 }

@@ -99,8 +99,8 @@ async fn locate(shared: &Shared, names: &[Name], patterns: bool) -> Result<Locat
     if names.is_empty() && !patterns {
         return Ok(Located::default());
     }
-    if !shared.registry_up.load(Ordering::Acquire) {
-        // Asking again and again would hold up every message for the time of a command.
+    if !shared.trusts_registry() {
+        // Asking again and again would hold up every message for the time of a command; and the answers could have holes.
         return Err(RegistryError("it did not answer lately".into()));
     }
     let found = async {
@@ -155,15 +155,13 @@ fn dispatch(shared: &Shared, job: Job, by_interest: bool, answers: &mut Answers<
                 None => return part.fail(&"the store of kept messages gave no answer"),
             };
             // Patterns get live messages, wherever they are; what is kept goes to those who have its destination open.
-            if let Some(matching) = nodes(shared, answers, None, &queue, true)
-                && !matching.is_empty()
-            {
+            let live = match nodes(shared, answers, None, &queue, true) {
+                None => Some(Route::Everyone),
+                Some(matching) => (!matching.is_empty()).then_some(Route::Nodes(matching)),
+            };
+            if let Some(route) = live {
                 let also = Part { charge: None, outcome: part.outcome.clone(), _token: None };
-                groups.add(
-                    Route::Nodes(matching),
-                    &Item::Message { way: Way::default(), record: record.clone() },
-                    also,
-                );
+                groups.add(route, &Item::Message { way: Way::default(), record: record.clone() }, also);
             }
             let mut remote: Vec<NodeId> = Vec::new();
             let boot = shared.boot();

@@ -64,7 +64,7 @@ struct Mine<C> {
 }
 
 /// What is to be told to the store, or asked.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Work {
     /// To be opened if they have subscribers, else closed, with what was handed.
     changed: HashMap<Box<str>, u64>,
@@ -72,6 +72,8 @@ struct Work {
     gaps: HashSet<Box<str>>,
     /// The store is being told.
     telling: bool,
+    /// Dropped when it has been told all that stands here.
+    waiters: Vec<Waiter>,
 }
 
 const SHARDS: usize = 64;
@@ -120,19 +122,21 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
         Ok(())
     }
 
-    /// Removes a subscriber, however it ended.
-    pub fn unsubscribe(&self, name: &str, c: C, effects: &mut dyn FnMut(Effect<C>)) {
+    /// Removes a subscriber, however it ended; `waiter` is dropped when the store knows.
+    pub fn unsubscribe(&self, name: &str, c: C, waiter: Option<Waiter>, effects: &mut dyn FnMut(Effect<C>)) {
         self.step(name, effects, |mine| {
             mine.waiting.retain(|(waiting, _)| *waiting != c);
             if let Some(queue) = &mut mine.queue {
                 queue.unsubscribe(c);
             }
         });
+        self.when_told(waiter);
     }
 
-    /// These deliveries to `c` are proved.
-    pub fn settle(&self, name: &str, c: C, seqs: &[u64], effects: &mut dyn FnMut(Effect<C>)) {
+    /// These deliveries to `c` are proved; `waiter` is dropped when the store knows.
+    pub fn settle(&self, name: &str, c: C, seqs: &[u64], waiter: Option<Waiter>, effects: &mut dyn FnMut(Effect<C>)) {
         self.step(name, effects, |mine| mine.queue.iter_mut().for_each(|queue| queue.settle(c, seqs)));
+        self.when_told(waiter);
     }
 
     /// `c` could not do anything with these deliveries.
@@ -221,11 +225,12 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
     ) -> bool {
         let (removals, changed) = self.take_work();
         if removals.is_empty() && changed.is_empty() {
-            self.work.lock().telling = false;
+            self.release(Vec::new(), true);
             return false;
         }
+        let waiters = std::mem::take(&mut self.work.lock().waiters);
         let told = self.tell_these(store, boot, removals, changed, now_ms, effects).await;
-        self.work.lock().telling = false;
+        self.release(waiters, told.is_ok());
         if let Err(error) = told {
             tracing::debug!(%error, "the store of kept messages does not answer; it is asked again");
             tokio::time::sleep(PAUSE).await;
@@ -311,6 +316,35 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
                 }
             }
         }
+    }
+
+    /// The store was told, or was not.
+    fn release(&self, waiters: Vec<Waiter>, told: bool) {
+        let mut work = self.work.lock();
+        work.telling = false;
+        let mut done = waiters;
+        if !told || !work.changed.is_empty() {
+            // What did not fit into this call, or failed, is still to be told.
+            work.waiters.append(&mut done);
+        } else if work.removals.is_empty() {
+            done.append(&mut work.waiters);
+        }
+        drop(work);
+        // Outside the lock: whoever waits is told by this.
+        drop(done);
+    }
+
+    fn when_told(&self, waiter: Option<Waiter>) {
+        let Some(waiter) = waiter else { return };
+        let mut work = self.work.lock();
+        if !work.telling && work.changed.is_empty() && work.removals.is_empty() {
+            // It knows already; who waits is told outside the lock.
+            drop(work);
+            return drop(waiter);
+        }
+        work.waiters.push(waiter);
+        drop(work);
+        self.wake.notify_one();
     }
 
     fn changed(&self, name: &str, handed: u64) {

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod cluster;
+mod contracts;
 mod deploy;
 mod documents;
 mod kept;
 mod node;
+mod simulation;
 mod sockjs;
 mod spring;
 mod stomp;

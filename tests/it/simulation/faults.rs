@@ -181,9 +181,9 @@ impl<T: SharedStore> SharedStore for Remote<T> {
     }
 
     fn open<'a>(&'a self, queue: &'a str, boot: &'a Boot) -> Later<'a, Result<Contents, StoreError>> {
-        Box::pin(async move {
-            self.link.call(|| at_once(self.inner.open(queue, boot))).await.map_err(|()| store_silent())?
-        })
+        Box::pin(
+            async move { self.link.call(|| at_once(self.inner.open(queue, boot))).await.map_err(|()| store_silent())? },
+        )
     }
 
     fn close<'a>(&'a self, queue: &'a str, boot: &'a Boot, handed: u64) -> Later<'a, Result<(), StoreError>> {
@@ -193,14 +193,12 @@ impl<T: SharedStore> SharedStore for Remote<T> {
     }
 
     fn remove<'a>(&'a self, removals: &'a [(Box<str>, Vec<u64>)]) -> Later<'a, Result<(), StoreError>> {
-        Box::pin(async move {
-            self.link.call(|| at_once(self.inner.remove(removals))).await.map_err(|()| store_silent())?
-        })
+        Box::pin(
+            async move { self.link.call(|| at_once(self.inner.remove(removals))).await.map_err(|()| store_silent())? },
+        )
     }
 
     fn forget<'a>(&'a self, boot: &'a Boot) -> Later<'a, Result<(), StoreError>> {
-        Box::pin(
-            async move { self.link.call(|| at_once(self.inner.forget(boot))).await.map_err(|()| store_silent())? },
-        )
+        Box::pin(async move { self.link.call(|| at_once(self.inner.forget(boot))).await.map_err(|()| store_silent())? })
     }
 }

@@ -73,7 +73,8 @@ async fn history(seed: u64) {
 async fn step(world: &mut World, broken: &mut Vec<(u32, Broken)>) {
     let chance = world.chance.clone();
     let alive: Vec<usize> = (0..world.nodes.len()).filter(|&node| world.nodes[node].alive).collect();
-    let client = (!world.clients.is_empty()).then(|| usize::try_from(chance.below(world.clients.len() as u64)).unwrap());
+    let client =
+        (!world.clients.is_empty()).then(|| usize::try_from(chance.below(world.clients.len() as u64)).unwrap());
     match (chance.below(100), client) {
         (0..60, _) => {
             let senders: Vec<usize> = (0..world.clients.len()).filter(|&at| world.clients[at].user.is_none()).collect();

@@ -105,11 +105,17 @@ async fn step(world: &mut World, broken: &mut Vec<(u32, Broken)>) {
         (80..88, Some(client)) => world.disconnect(client),
         (88..97, _) => {
             let node = *chance.pick(&alive);
+            // A node that reaches neither the registry nor the relay is as good as dead, and is buried.
+            let by_link = broken.iter().any(|(_, broken)| matches!(broken, Broken::Link(_)));
             let what = match chance.below(5) {
-                0 | 1 => Broken::Link(node),
-                2 | 3 => Broken::Cut(node),
-                _ => Broken::Bus,
+                0 | 1 if broken.is_empty() || by_link => Broken::Link(node),
+                2 | 3 if !by_link => Broken::Cut(node),
+                4 if !by_link => Broken::Bus,
+                _ => return,
             };
+            if world.weather.breaks > 0 && matches!(what, Broken::Link(_)) {
+                return;
+            }
             world.history.had_faults = true;
             set(world, &what, true);
             broken.push((1 + u32::try_from(chance.below(30)).unwrap(), what));

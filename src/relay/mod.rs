@@ -10,7 +10,6 @@
 //! its token was dropped.
 
 pub mod amqp;
-pub mod memory;
 
 use std::fmt;
 use std::future::Future;

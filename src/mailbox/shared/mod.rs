@@ -1,7 +1,6 @@
 //! Mailboxes that all nodes share: the messages lie in one store, and each node holds what its own subscribers are owed.
 
 mod directory;
-pub mod memory;
 
 use std::fmt;
 

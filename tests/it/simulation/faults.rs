@@ -10,8 +10,10 @@ use stampede::mailbox::shared::{Append, Appended, Contents, SharedStore};
 use stampede::mailbox::{Refused, StoreError};
 use stampede::registry::{Change, Lease, Located, Name, NodeState, Patterns, Registry, RegistryError};
 use stampede::relay::Later;
-use stampede::relay::memory::Weather;
+
 use tokio::time::sleep;
+
+use super::bus::Weather;
 
 /// How long a call waits for an answer that does not come.
 const TIMEOUT: Duration = Duration::from_secs(1);

@@ -12,11 +12,8 @@ use stampede::config::cluster::Relay as RelayConfig;
 use stampede::config::mailbox::{Keep, Mailbox};
 use stampede::destination::Destinations;
 use stampede::ids::{MessageIds, NodeId};
-use stampede::mailbox::shared::memory::MemoryShared;
 use stampede::outbox::{Entry, Overflow, SlotRef, Taken};
 use stampede::registry::Registry as _;
-use stampede::registry::memory::MemoryRegistry;
-use stampede::relay::memory::{MemoryBus, MemoryRelay};
 use stampede::rooms::{MemoryRooms, RoomRules, Rooms};
 use stampede::routes::Routes;
 use stampede_protocol::stomp::Headers;
@@ -24,8 +21,11 @@ use stampede_protocol::stomp::session::{AckMode, Send, Settlement, Subscribe};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use super::bus::{MemoryBus, MemoryRelay};
 use super::faults::{Chance, Link, Remote, Rough};
 use super::history::{History, Sent, Subscription};
+use super::registry::MemoryRegistry;
+use super::store::MemoryShared;
 
 /// How long a node counts as alive without a sign of life.
 pub(super) const LEASE: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! A relay in memory: what several nodes in one process share instead of a message broker. For tests, which run by the
 //! clock of `tokio::time` and make the [`Weather`].
 //!
-//! It keeps what [`super`] promises: one order from each node to each queue, a queue that outlives its node, one reader of
+//! It keeps what `stampede::relay` promises: one order from each node to each queue, a queue that outlives its node, one reader of
 //! a queue at a time, orphans, and messages that come again when their reader is gone before it was done with them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,8 +15,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::{AdoptError, Confirm, Inbox, Later, Relay, RelayError, Route, Source, Token};
-use crate::ids::NodeId;
+use stampede::ids::NodeId;
+use stampede::relay::{AdoptError, Confirm, Inbox, Later, Relay, RelayError, Route, Source, Token};
 
 /// Envelopes that are published before the first of them is confirmed.
 const WINDOW: usize = 4;
@@ -24,32 +24,20 @@ const WINDOW: usize = 4;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What may happen on the way.
-pub trait Weather: Send + Sync + fmt::Debug {
+pub(super) trait Weather: Send + Sync + fmt::Debug {
     /// How long the next step takes.
-    fn delay(&self) -> Duration {
-        Duration::ZERO
-    }
+    fn delay(&self) -> Duration;
 
     /// Whether a connection breaks now. What is not confirmed is published again, what is not acknowledged comes again.
-    fn breaks(&self) -> bool {
-        false
-    }
+    fn breaks(&self) -> bool;
 
     /// Whether a confirm gets lost for good, although the envelope arrived.
-    fn loses_confirm(&self) -> bool {
-        false
-    }
+    fn loses_confirm(&self) -> bool;
 }
-
-/// Nothing happens.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Calm;
-
-impl Weather for Calm {}
 
 /// The broker that the nodes share.
 #[derive(Debug, Clone)]
-pub struct MemoryBus {
+pub(super) struct MemoryBus {
     shared: Arc<Shared>,
 }
 
@@ -89,15 +77,13 @@ enum At {
 
 impl MemoryBus {
     /// No queues yet. An envelope is given up when it could not be published within `send_timeout`.
-    #[must_use]
-    pub fn new(weather: Arc<dyn Weather>, send_timeout: Duration) -> Self {
+    pub(super) fn new(weather: Arc<dyn Weather>, send_timeout: Duration) -> Self {
         let shared = Shared { state: Mutex::default(), changed: Notify::new(), weather, send_timeout };
         Self { shared: Arc::new(shared) }
     }
 
     /// Connects a node; its queue is there from now on.
-    #[must_use]
-    pub fn node(&self, id: NodeId, inbox: Arc<dyn Inbox>) -> Arc<MemoryRelay> {
+    pub(super) fn node(&self, id: NodeId, inbox: Arc<dyn Inbox>) -> Arc<MemoryRelay> {
         self.shared.state.lock().queues.entry(id.clone()).or_default().bound = true;
         let (commands, received) = mpsc::unbounded_channel();
         let shared = || Arc::clone(&self.shared);
@@ -109,13 +95,13 @@ impl MemoryBus {
     }
 
     /// Takes the broker away from everybody, or brings it back.
-    pub fn set_down(&self, down: bool) {
+    pub(super) fn set_down(&self, down: bool) {
         self.shared.state.lock().down = down;
         self.shared.changed.notify_waiters();
     }
 
     /// Takes it away from one node, or brings it back. A node that is dead is cut off for good.
-    pub fn set_cut(&self, node: &NodeId, cut: bool) {
+    pub(super) fn set_cut(&self, node: &NodeId, cut: bool) {
         let mut state = self.shared.state.lock();
         if cut {
             state.cut.insert(node.clone());
@@ -127,15 +113,13 @@ impl MemoryBus {
     }
 
     /// The queues of nodes: how many envelopes each holds, unacknowledged ones included.
-    #[must_use]
-    pub fn queues(&self) -> BTreeMap<NodeId, usize> {
+    pub(super) fn queues(&self) -> BTreeMap<NodeId, usize> {
         let state = self.shared.state.lock();
         state.queues.iter().map(|(node, queue)| (node.clone(), queue.len())).collect()
     }
 
     /// Envelopes that no queue took.
-    #[must_use]
-    pub fn orphans(&self) -> usize {
+    pub(super) fn orphans(&self) -> usize {
         self.shared.state.lock().orphans.len()
     }
 }
@@ -211,7 +195,7 @@ impl Shared {
 }
 
 /// A node's side of it.
-pub struct MemoryRelay {
+pub(super) struct MemoryRelay {
     shared: Arc<Shared>,
     node: NodeId,
     inbox: Arc<dyn Inbox>,
@@ -228,7 +212,7 @@ struct Envelope {
 
 impl MemoryRelay {
     /// The node dies without a word: its queue stays, and what it was not done with is in it again.
-    pub fn kill(&self) {
+    pub(super) fn kill(&self) {
         self.end();
         self.shared.state.lock().cut.insert(self.node.clone());
         self.shared.changed.notify_waiters();

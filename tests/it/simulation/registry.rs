@@ -7,13 +7,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Change, Lease, Located, Name, NodeState, Patterns, Registry, RegistryError};
-use crate::ids::Boot;
-use crate::relay::Later;
+use stampede::ids::Boot;
+use stampede::registry::{Change, Lease, Located, Name, NodeState, Patterns, Registry, RegistryError};
+use stampede::relay::Later;
 
 /// See the module.
 #[derive(Debug)]
-pub struct MemoryRegistry {
+pub(super) struct MemoryRegistry {
     lease: Duration,
     state: Mutex<State>,
 }
@@ -33,8 +33,7 @@ struct Run {
 
 impl MemoryRegistry {
     /// Nobody is there; a run lives for `lease` after each sign of life.
-    #[must_use]
-    pub fn new(lease: Duration) -> Self {
+    pub(super) fn new(lease: Duration) -> Self {
         Self { lease, state: Mutex::default() }
     }
 }

@@ -6,18 +6,18 @@ use std::future::ready;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Append, Appended, Contents, SharedStore};
-use crate::config::mailbox::{Keep, KeepOverflow};
-use crate::ids::Boot;
-use crate::mailbox::{Refused, StoreError};
-use crate::relay::Later;
+use stampede::config::mailbox::{Keep, KeepOverflow};
+use stampede::ids::Boot;
+use stampede::mailbox::shared::{Append, Appended, Contents, SharedStore};
+use stampede::mailbox::{Refused, StoreError};
+use stampede::relay::Later;
 
 /// Numbers of a destination that comes back begin so much higher.
 const APART: u64 = 1_000_000;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct MemoryShared {
+pub(super) struct MemoryShared {
     state: Mutex<State>,
 }
 
@@ -38,8 +38,7 @@ struct Queue {
 
 impl MemoryShared {
     /// Destinations that hold a message or have a reader.
-    #[must_use]
-    pub fn destinations(&self) -> usize {
+    pub(super) fn destinations(&self) -> usize {
         self.state.lock().queues.len()
     }
 }

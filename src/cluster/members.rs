@@ -44,8 +44,8 @@ impl Members {
         self.live.load(Ordering::Relaxed).max(1)
     }
 
-    /// Whether this run was buried here. One without a lease may be cut off from the registry alone, and what is sent to one
-    /// that is dead is found in its queue or among the orphans, so nobody else need be passed over.
+    /// Whether this run was buried here, or is being. One without a lease may be cut off from the registry alone; it is still
+    /// sent to, and what is sent to one that is dead is found in its queue or among the orphans.
     pub(super) fn is_dead(&self, boot: &Boot) -> bool {
         let dead = self.dead.read();
         !dead.is_empty() && dead.contains(boot)
@@ -53,6 +53,10 @@ impl Members {
 
     fn learn(&self, nodes: &[NodeState]) {
         self.live.store(nodes.iter().filter(|node| node.alive).count(), Ordering::Relaxed);
+    }
+
+    fn lives(&self, boot: &Boot) {
+        self.dead.write().remove(boot);
     }
 
     fn died(&self, boot: &Boot) {
@@ -132,17 +136,21 @@ impl Shared {
     /// Looks after what a dead run left.
     async fn bury(&self, boot: &Boot, alive: &HashMap<NodeId, Boot>) {
         let node = boot.node();
+        // From now on, so that what is found in its queue is not sent there again.
+        self.members.died(boot);
         if !alive.contains_key(&node) && node != self.node {
             match self.router.relay().adopt(node).await {
                 Ok(envelopes) => tracing::info!(dead = %boot, envelopes, "a node died; its queue was adopted"),
                 // It lives, cut off from the registry; or another node is at it.
-                Err(AdoptError::InUse) => return tracing::debug!(%boot, "no lease, but its queue is read by somebody"),
+                Err(AdoptError::InUse) => {
+                    self.members.lives(boot);
+                    return tracing::debug!(%boot, "no lease, but its queue is read by somebody");
+                }
                 Err(error) => {
                     return tracing::warn!(dead = %boot, %error, "the queue of a dead node cannot be adopted now");
                 }
             }
         }
-        self.members.died(boot);
         if let Some(local) = self.local() {
             local.died(boot);
         }

@@ -230,7 +230,7 @@ impl Cluster {
                     self.shared.recent.insert(&message.id);
                 }
                 let way = Way { by_name_only, sought: true, ..Way::default() };
-                What::Find { name: Name::User(addressee), way, record }
+                What::Find { name: Name::User(addressee), way, record, stranded: false }
             }
             Target::Destination => What::Broadcast { destination: (&*message.destination).into(), record },
             Target::Kept(keep) => {

@@ -6,6 +6,7 @@ mod deploy;
 mod documents;
 mod kept;
 mod node;
+mod simulation;
 mod sockjs;
 mod spring;
 mod stomp;

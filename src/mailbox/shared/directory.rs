@@ -27,7 +27,7 @@ use super::{Contents, SharedStore};
 use crate::config::mailbox::Mailbox;
 use crate::ids::Boot;
 use crate::mailbox::directory::Metrics;
-use crate::mailbox::queue::{Effect, KeptQueue, Policy, Window};
+use crate::mailbox::queue::{Effect, KeptQueue, Policy, Removal, Window};
 use crate::mailbox::{Refused, StoreError, record};
 use crate::message::Message;
 
@@ -267,11 +267,15 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
         });
         for (name, handed, answer) in join_all(asked).await {
             match answer {
-                Ok(Some(contents)) => self.opened(&name, contents, now_ms(), &mut |effect| effects(effect)),
+                Ok(Some(mut contents)) => {
+                    // Closed and opened again before the store was told: it does not know yet.
+                    contents.handed = contents.handed.max(handed);
+                    self.opened(&name, contents, now_ms(), &mut |effect| effects(effect));
+                }
                 Ok(None) => {}
                 Err(error) => {
                     failed = Some(error);
-                    self.work.lock().changed.entry(name).or_insert(handed);
+                    self.changed(&name, handed);
                 }
             }
         }
@@ -371,7 +375,10 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
         }
         let mut removed = Vec::new();
         for effect in out {
-            if let Effect::Removed { seq, .. } = &effect {
+            // For what makes room the store has its own count: here also lies what others have proved already.
+            if let Effect::Removed { seq, why, .. } = &effect
+                && *why != Removal::DroppedOldest
+            {
                 removed.push(*seq);
             }
             self.metrics.count(&effect);
@@ -436,12 +443,19 @@ impl<C: Copy + Eq + Hash> Mine<C> {
         for (seq, bytes) in entries {
             match decoded(&bytes) {
                 Ok(message) => {
-                    queue.restore(seq, message, now_ms);
+                    self.ahead.insert(seq, message);
                 }
                 Err(error) => {
                     tracing::error!(destination = name, seq, %error, "a kept message cannot be read and is passed over");
                 }
             }
+        }
+        // With what came by relay and was proved elsewhere meanwhile: it is for whoever was subscribed here.
+        while let Some(first) = self.ahead.first_entry()
+            && *first.key() < next_seq
+        {
+            let (seq, message) = first.remove_entry();
+            queue.restore(seq, message, now_ms);
         }
         queue.skip_to(next_seq);
         queue.mark_handed(handed);

@@ -31,6 +31,7 @@ class Visit {
   #members = new Map();
   // Kept messages are delivered again if their arrival could not be proved; the id tells.
   #seen = new Set();
+  #node = "";
 
   constructor(user, room) {
     this.user = user;
@@ -85,6 +86,7 @@ class Visit {
   #stateChanged(detail) {
     showState(detail, this.user);
     if (detail.state !== "connected") return;
+    this.#node = detail.node;
     showFault("");
     this.#send("join", JSON.stringify({ name: this.user, color: colorOf(this.user) }));
     this.editor.begin();
@@ -95,15 +97,18 @@ class Visit {
   }
 
   #showMembers(members) {
-    this.#members = new Map(members.map(({ name, color }) => [name, color]));
+    this.#members = new Map(members.map((member) => [member.name, member]));
+    const nodes = new Set([this.#node, ...members.map(({ node }) => node)]);
+    const several = nodes.size > 1 || isGiven(this.#node);
+    showNode(several ? this.#node : "");
     const names = [...this.#members.keys()].sort((a, b) => a.localeCompare(b));
     const others = names.filter((name) => name !== this.user);
-    $("members").replaceChildren(...names.map((name) => this.#memberItem(name)));
+    $("members").replaceChildren(...names.map((name) => this.#memberItem(name, several)));
     $("known").replaceChildren(...others.map((name) => make("option", { value: name })));
     $("alone").hidden = others.length > 0;
   }
 
-  #memberItem(name) {
+  #memberItem(name, withNode) {
     const item = make("li");
     const mine = name === this.user;
     const chip = mine
@@ -116,12 +121,14 @@ class Visit {
       });
     }
     chip.style.setProperty("--who", this.#colorFor(name));
+    const node = withNode && this.#members.get(name).node;
+    if (node) chip.append(make("span", { className: "node", textContent: node, title: "The node of this member" }));
     item.append(chip);
     return item;
   }
 
   #colorFor(name) {
-    const color = this.#members.get(name);
+    const color = this.#members.get(name)?.color;
     return /^#[0-9a-f]{6}$/i.test(color) ? color : colorOf(name);
   }
 
@@ -168,7 +175,7 @@ async function leave() {
   $("user").focus();
 }
 
-function showState({ state, reason, until }, user) {
+function showState({ state, reason, until, node }, user) {
   const texts = {
     connecting: "Connecting…",
     connected: `Connected as ${user}`,
@@ -177,6 +184,8 @@ function showState({ state, reason, until }, user) {
   };
   $("line").dataset.state = state;
   $("state").textContent = texts[state];
+  if (state !== "closed" && state !== "connected") showNode("");
+  if (state === "connected" && isGiven(node)) showNode(node);
   $("again").hidden = state !== "waiting";
   $("cut").hidden = state !== "connected";
   for (const button of $("say").querySelectorAll("button")) button.disabled = state !== "connected";
@@ -186,6 +195,17 @@ function showState({ state, reason, until }, user) {
   const tick = () => ($("countdown").textContent = `in ${Math.max(0, Math.ceil((until - Date.now()) / 1000))} s`);
   tick();
   countdown = setInterval(tick, 500);
+}
+
+/** Says on which node this page is; nothing where there is only one to be on. */
+function showNode(node) {
+  $("node").textContent = node && `on ${node}`;
+  $("node").hidden = !node;
+}
+
+/** Whether somebody gave this node its name. A random one (letters and digits) tells a person nothing until there are two. */
+function isGiven(node) {
+  return node !== "" && !/^[0-9a-z]{11,13}$/.test(node);
 }
 
 function showFault(text) {

@@ -47,6 +47,10 @@ class Visit {
     this.#on(`${topic}/members`, (members) => this.#showMembers(members));
     this.#on(`${topic}/chat`, ({ from, message }) => this.#say(from, message));
     this.#on(`${topic}/text`, ({ from, content }) => this.#takeText(from, content));
+    this.#on("/app/demo/node", (node) => {
+      this.#node = node;
+      this.#show();
+    });
     this.#on("/user/queue/whispers", ({ from, message }) => this.#say(from, message, "whispers to you"));
   }
 
@@ -85,8 +89,10 @@ class Visit {
 
   #stateChanged(detail) {
     showState(detail, this.user);
-    if (detail.state !== "connected") return;
-    this.#node = detail.node;
+    if (detail.state !== "connected") {
+      showNode("");
+      return;
+    }
     showFault("");
     this.#send("join", JSON.stringify({ name: this.user, color: colorOf(this.user) }));
     this.editor.begin();
@@ -98,14 +104,20 @@ class Visit {
 
   #showMembers(members) {
     this.#members = new Map(members.map((member) => [member.name, member]));
-    const nodes = new Set([this.#node, ...members.map(({ node }) => node)]);
+    this.#show();
+  }
+
+  #show() {
+    // Where there is only one node, nobody needs to see its name.
+    const nodes = new Set([...this.#members.values()].map(({ node }) => node)).add(this.#node);
     const several = nodes.size > 1 || isGiven(this.#node);
     showNode(several ? this.#node : "");
     const names = [...this.#members.keys()].sort((a, b) => a.localeCompare(b));
     const others = names.filter((name) => name !== this.user);
     $("members").replaceChildren(...names.map((name) => this.#memberItem(name, several)));
     $("known").replaceChildren(...others.map((name) => make("option", { value: name })));
-    $("alone").hidden = others.length > 0;
+    // Before the first list nobody is known, not even the user.
+    $("alone").hidden = others.length > 0 || names.length === 0;
   }
 
   #memberItem(name, withNode) {
@@ -175,7 +187,7 @@ async function leave() {
   $("user").focus();
 }
 
-function showState({ state, reason, until, node }, user) {
+function showState({ state, reason, until }, user) {
   const texts = {
     connecting: "Connecting…",
     connected: `Connected as ${user}`,
@@ -184,8 +196,6 @@ function showState({ state, reason, until, node }, user) {
   };
   $("line").dataset.state = state;
   $("state").textContent = texts[state];
-  if (state !== "closed" && state !== "connected") showNode("");
-  if (state === "connected" && isGiven(node)) showNode(node);
   $("again").hidden = state !== "waiting";
   $("cut").hidden = state !== "connected";
   for (const button of $("say").querySelectorAll("button")) button.disabled = state !== "connected";

@@ -77,11 +77,6 @@ export function negotiate([canSend, wants], header = "0,0") {
   return { send: agree(canSend, peerWants), receive: agree(peerSends, wants) };
 }
 
-/** The node that a session is connected to: its id is the node's name, a hyphen and a random part. */
-export function nodeOf(session = "") {
-  return session.slice(0, Math.max(0, session.lastIndexOf("-")));
-}
-
 /** How long to wait before the next attempt: doubling to 15 s, and spread out so that a crowd does not return at once. */
 export function backoff(attempt, random = Math.random()) {
   return Math.min(15_000, 500 * 2 ** attempt) * (0.5 + random / 2);
@@ -215,7 +210,7 @@ export class StompClient extends EventTarget {
     this.#attempt = 0;
     this.#startBeating(negotiate(this.#options.heartBeat, frame.headers["heart-beat"]));
     for (const id of this.#subscriptions.keys()) this.#sendSubscribe(id);
-    this.#tell("connected", { server: frame.headers.server, node: nodeOf(frame.headers.session) });
+    this.#tell("connected", { server: frame.headers.server });
   }
 
   #startBeating({ send, receive }) {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { backoff, decode, encode, negotiate, nodeOf } from "../../../src/web/stomp.js";
+import { backoff, decode, encode, negotiate } from "../../../src/web/stomp.js";
 
 test("a frame comes back as it was sent", () => {
   const frame = {
@@ -58,12 +58,6 @@ test("heart-beats are agreed as the larger number, or not at all", () => {
   assert.deepEqual(negotiate([4000, 1000], "2000,3000"), { send: 4000, receive: 2000 });
   assert.deepEqual(negotiate([4000, 1000], "0,0"), { send: 0, receive: 0 });
   assert.deepEqual(negotiate([0, 1000], "2000,3000"), { send: 0, receive: 2000 });
-});
-
-test("a session names its node, hyphens and all", () => {
-  assert.equal(nodeOf("node-1-0123456789abcdef0123456789abcdef"), "node-1");
-  assert.equal(nodeOf("none"), "");
-  assert.equal(nodeOf(undefined), "");
 });
 
 test("pauses between attempts grow to a bound and are spread", () => {

@@ -23,8 +23,11 @@ use crate::ids::random_u64;
 pub(super) struct Family {
     warden: Warden,
     running: BTreeMap<u32, Member>,
-    ends: (UnboundedSender<(u32, ExitStatus)>, UnboundedReceiver<(u32, ExitStatus)>),
+    ends: (UnboundedSender<End>, UnboundedReceiver<End>),
 }
+
+/// The number of a process, and how it ended.
+type End = (u32, ExitStatus);
 
 /// One process.
 #[derive(Debug, Clone)]

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::process::{ChildStderr, ChildStdout, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
 
 use crate::ids::random_u64;
 
@@ -24,6 +25,7 @@ pub(super) struct Family {
     warden: Warden,
     running: BTreeMap<u32, Member>,
     ends: (UnboundedSender<End>, UnboundedReceiver<End>),
+    outputs: JoinSet<()>,
 }
 
 /// The number of a process, and how it ended.
@@ -49,7 +51,7 @@ pub(super) struct Started {
 impl Family {
     pub(super) fn new() -> Result<Self, String> {
         let warden = Warden::new().map_err(|error| format!("the shell that cleans up does not start: {error}"))?;
-        Ok(Self { warden, running: BTreeMap::new(), ends: unbounded_channel() })
+        Ok(Self { warden, running: BTreeMap::new(), ends: unbounded_channel(), outputs: JoinSet::new() })
     }
 
     /// Where its members write.
@@ -75,6 +77,11 @@ impl Family {
         Ok(Started { pid, stdout, stderr })
     }
 
+    /// Follows what a member says to its end.
+    pub(super) fn follow(&mut self, output: impl Future<Output = ()> + Send + 'static) {
+        self.outputs.spawn(output);
+    }
+
     /// Waits until `ready`; an error if a member ends first, or if it takes too long.
     pub(super) async fn until<T>(&mut self, what: &str, ready: impl Future<Output = T>) -> Result<T, String> {
         tokio::select! {
@@ -95,7 +102,7 @@ impl Family {
         }
     }
 
-    /// Asks all nodes to end, and waits for it.
+    /// Asks all nodes to end, and waits for it and for their last words.
     pub(super) async fn end_nodes(&mut self, limit: Duration) {
         let nodes: Vec<u32> = self.running.values().filter(|member| member.is_node).map(|member| member.pid).collect();
         nodes.iter().for_each(|pid| self.warden.signal("TERM", *pid));
@@ -103,6 +110,7 @@ impl Family {
             while self.running.values().any(|member| member.is_node) {
                 self.next_end().await;
             }
+            while self.outputs.join_next().await.is_some() {}
         };
         // Who takes longer is killed with the rest.
         let _late = tokio::time::timeout(limit, all).await;

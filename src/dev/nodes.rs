@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::process::{ChildStdout, Command};
+use tokio::process::{ChildStderr, ChildStdout, Command};
 use tokio::sync::oneshot;
 
 use super::Options;
@@ -90,8 +90,12 @@ pub(super) async fn start(family: &mut Family, plan: &Plan, redis: &str, rabbitm
         command.envs(environment(&name, redis, rabbitmq)).stdout(Stdio::piped()).stderr(Stdio::piped());
         let Started { pid, stdout, stderr } = family.start(&name, true, &mut command)?;
         let (found, address) = oneshot::channel();
-        stdout.map(|stdout| tokio::spawn(greeting(stdout, found)));
-        stderr.map(|stderr| tokio::spawn(echo(name.clone(), stderr)));
+        if let Some(stdout) = stdout {
+            family.follow(greeting(stdout, found));
+        }
+        if let Some(stderr) = stderr {
+            family.follow(echo(name.clone(), stderr));
+        }
         starting.push((name, pid, address));
     }
     let mut nodes = Vec::new();
@@ -135,7 +139,7 @@ async fn greeting(stdout: ChildStdout, found: oneshot::Sender<SocketAddr>) {
 }
 
 /// Passes on what a node logs, with its name.
-async fn echo(name: String, from: impl AsyncRead + Unpin) {
+async fn echo(name: String, from: ChildStderr) {
     let mut lines = BufReader::new(from).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
         say(&format!("{name} | {}", String::from_utf8_lossy(&line)));

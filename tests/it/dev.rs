@@ -165,6 +165,18 @@ fn it_ends_in_order_while_it_is_still_starting() {
 }
 
 #[test]
+fn a_node_that_does_not_start_says_why() {
+    let unusable = TempDir::with_prefix("stampede-").unwrap();
+    let config = unusable.path().join("stampede.toml");
+    fs::write(&config, "[redis]\nurl = 'redis://127.0.0.1/0'\nca_file = '/no/such/file.pem'\n").unwrap();
+    let mut dev = Dev::start(&["--nodes", "1", "--port", "0", "--config", config.to_str().unwrap()]);
+    let told = dev.says("/no/such/file.pem");
+    assert!(told.starts_with("node-1 | "), "{told}");
+    assert_eq!(dev.ended().code(), Some(1));
+    dev.is_clean();
+}
+
+#[test]
 fn what_is_missing_is_said_before_anything_is_started() {
     let ended = Launch::new(&["dev", "--no-open"]).env("PATH", "").run();
     assert_eq!((ended.code, &*ended.output), (Some(1), ""));

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod deploy;
+mod dev;
 mod documents;
 mod kept;
 mod node;

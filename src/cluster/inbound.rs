@@ -177,12 +177,13 @@ fn message(shared: &Shared, local: &dyn Local, way: Way, bytes: Bytes, source: S
         return;
     };
     let name = Name::User(addressee);
-    let holds = shared.interests.holds(&name);
+    let (holds, wants) = (shared.interests.holds(&name), local.wants(&destination));
     let way = Way { repeated: way.repeated || stranded, ..way };
-    if holds || local.wants(&destination) {
+    if holds || wants {
         deliver(shared, local, way, bytes.clone());
     }
-    if stranded || !holds {
+    // Who has a pattern for it may never have had the name.
+    if stranded || !(holds || wants) {
         if way.hops >= MAX_HOPS {
             return count(&metrics().messages_dropped, "receiver-moved-on");
         }

@@ -17,18 +17,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
+use super::mine::Mine;
 use super::{Contents, SharedStore};
 use crate::config::mailbox::Mailbox;
 use crate::ids::Boot;
 use crate::mailbox::directory::Metrics;
 use crate::mailbox::queue::{Effect, KeptQueue, Policy, Removal, Window};
-use crate::mailbox::{Refused, StoreError, record};
+use crate::mailbox::{Refused, StoreError};
 use crate::message::Message;
 
 /// Dropped when what was waited for has happened.
@@ -48,20 +47,6 @@ pub struct SharedKept<C> {
 type Shard<C> = Mutex<HashMap<Box<str>, Arc<Slot<C>>>>;
 type Slot<C> = Mutex<Mine<C>>;
 type Removals = Vec<(Box<str>, Vec<u64>)>;
-
-/// One mailbox, as far as this node is concerned.
-struct Mine<C> {
-    policy: Policy,
-    /// Made when the store has told the numbers.
-    queue: Option<KeptQueue<C>>,
-    /// Subscribed, and fed from the next answer of the store on.
-    waiting: Vec<(C, Option<Waiter>)>,
-    /// Came before messages with lower numbers.
-    ahead: BTreeMap<u64, Arc<Message>>,
-    gap_since: Option<Instant>,
-    /// It has left the map.
-    retired: bool,
-}
 
 /// What is to be told to the store, or asked.
 #[derive(Default)]
@@ -430,75 +415,6 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
     fn shard(&self, name: &str) -> &Shard<C> {
         &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
     }
-}
-
-impl<C: Copy + Eq + Hash> Mine<C> {
-    fn opened(&mut self, name: &str, contents: Contents, window: Window, now_ms: u64) -> Vec<Waiter> {
-        let Contents { next_seq, handed, entries } = contents;
-        let first = entries.first().map_or(next_seq, |(seq, _)| *seq);
-        let policy = self.policy;
-        let queue = self.queue.get_or_insert_with(|| KeptQueue::new(policy, first));
-        let kept: HashSet<u64> = entries.iter().map(|(seq, _)| *seq).collect();
-        queue.settled_elsewhere(next_seq, |seq| kept.contains(&seq));
-        for (seq, bytes) in entries {
-            match decoded(&bytes) {
-                Ok(message) => {
-                    self.ahead.insert(seq, message);
-                }
-                Err(error) => {
-                    tracing::error!(destination = name, seq, %error, "a kept message cannot be read and is passed over");
-                }
-            }
-        }
-        // With what came by relay and was proved elsewhere meanwhile: it is for whoever was subscribed here.
-        while let Some(first) = self.ahead.first_entry()
-            && *first.key() < next_seq
-        {
-            let (seq, message) = first.remove_entry();
-            queue.restore(seq, message, now_ms);
-        }
-        queue.skip_to(next_seq);
-        queue.mark_handed(handed);
-        queue.expire(now_ms);
-        self.close_gap(now_ms);
-        let Some(queue) = &mut self.queue else { return Vec::new() };
-        let mut waiters = Vec::new();
-        for (c, waiter) in self.waiting.drain(..) {
-            queue.subscribe(c, window);
-            waiters.extend(waiter);
-        }
-        waiters
-    }
-
-    fn arrive(&mut self, seq: u64, message: Arc<Message>, now_ms: u64) {
-        match &self.queue {
-            Some(queue) if seq < queue.next_seq() => return,
-            _ => {}
-        }
-        self.ahead.insert(seq, message);
-        // The store keeps no more than this either; what is lost here is read from there.
-        if self.ahead.len() > self.policy.keep.max {
-            self.ahead.pop_first();
-        }
-        self.close_gap(now_ms);
-    }
-
-    /// Takes what waited for its number.
-    fn close_gap(&mut self, now_ms: u64) {
-        let Some(queue) = &mut self.queue else { return };
-        while let Some(first) = self.ahead.first_entry()
-            && *first.key() <= queue.next_seq()
-        {
-            let (seq, message) = first.remove_entry();
-            queue.restore(seq, message, now_ms);
-        }
-        self.gap_since = if self.ahead.is_empty() { None } else { self.gap_since.or_else(|| Some(Instant::now())) };
-    }
-}
-
-fn decoded(bytes: &Bytes) -> Result<Arc<Message>, record::RecordError> {
-    // The answer of the store is one large buffer, which no message should hold for days.
-    record::decode(Bytes::copy_from_slice(bytes)).map(Arc::new)
 }
 
 impl<C> fmt::Debug for SharedKept<C> {

@@ -1,6 +1,7 @@
 //! Mailboxes that all nodes share: the messages lie in one store, and each node holds what its own subscribers are owed.
 
 mod directory;
+mod mine;
 
 use std::fmt;
 

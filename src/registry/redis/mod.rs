@@ -171,11 +171,9 @@ impl Registry for RedisRegistry {
         Box::pin(async move {
             let lease = self.key(&format!("lease:{boot}"));
             let arguments = vec![info.into(), self.lease_ms.to_string().into()];
-            let renewed = self.connection.run::<u64>(&self.renew, vec![lease], arguments);
-            let listed = Box::pin(self.client().hset::<(), _, _>(self.key("nodes"), (boot.as_str(), info)));
-            let (renewed, listed) = join(renewed, listed).await;
-            listed.map_err(failed)?;
-            Ok(if renewed.map_err(failed)? == 1 { Lease::Renewed } else { Lease::New })
+            let renewed = self.connection.run::<u64>(&self.renew, vec![lease], arguments).await.map_err(failed)?;
+            Box::pin(self.client().hset::<(), _, _>(self.key("nodes"), (boot.as_str(), info))).await.map_err(failed)?;
+            Ok(if renewed == 1 { Lease::Renewed } else { Lease::New })
         })
     }
 

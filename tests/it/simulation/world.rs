@@ -115,8 +115,13 @@ impl World {
         let seed = Seed::new(id.clone());
         self.bus.set_cut(&id, false);
         let relay = self.bus.node(id.clone(), seed.inbox());
-        let settings =
-            ClusterConfig { destinations: Destinations::default(), relay: self.relay, lease_renewal: RENEWAL };
+        let settings = ClusterConfig {
+            destinations: Destinations::default(),
+            relay: self.relay,
+            window: 16,
+            lease: LEASE,
+            lease_renewal: RENEWAL,
+        };
         let registry = Arc::new(Remote { inner: Arc::clone(&self.registry), link: Arc::clone(&link) });
         let store = Arc::new(Remote { inner: Arc::clone(&self.store), link: Arc::clone(&link) });
         let backends = Backends { registry, store, relay: Arc::clone(&relay) as _ };
@@ -174,7 +179,7 @@ impl World {
         let broker = &self.nodes[client.node].broker;
         for (placement, subscription) in client.subscriptions {
             if let Some(placement) = placement {
-                broker.unsubscribe(&placement);
+                broker.unsubscribe(&placement, &mut Handover::nobody());
             }
             self.history.end([subscription]);
         }
@@ -214,7 +219,7 @@ impl World {
         self.read();
         let client = &mut self.clients[client];
         if let Some((placement @ Some(_), subscription)) = client.subscriptions.last_mut() {
-            self.nodes[client.node].broker.unsubscribe(&placement.take().unwrap());
+            self.nodes[client.node].broker.unsubscribe(&placement.take().unwrap(), &mut Handover::nobody());
             self.history.end([*subscription]);
         }
     }
@@ -253,7 +258,12 @@ impl World {
                         if let Some(kept) = delivery.kept
                             && client.acknowledges
                         {
-                            self.nodes[client.node].broker.settle(placement, Settlement::Ack, kept.seq);
+                            self.nodes[client.node].broker.settle(
+                                placement,
+                                Settlement::Ack,
+                                kept.seq,
+                                &mut Handover::nobody(),
+                            );
                         }
                     }
                     Entry::Done(Some(receipt)) => match client.receipts.remove(&receipt).expect("one receipt each") {

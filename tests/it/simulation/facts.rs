@@ -258,3 +258,31 @@ fn a_mailbox_read_on_two_nodes_has_one_order_on_both() {
         assert_eq!(first.len(), 30);
     });
 }
+
+#[test]
+fn a_node_that_makes_room_drops_nothing_that_the_store_has_room_for() {
+    simulate(async {
+        let mut world = World::calm(1).await;
+        world.keep = 3;
+        let nodes = [world.start_node().await, world.start_node().await];
+        let sender = world.connect(0, None);
+        let [most, nothing] = nodes.map(|node| world.connect(node, Some("ann")));
+        world.clients[most].but_not = Some(0);
+        world.clients[nothing].acknowledges = false;
+        for client in [most, nothing] {
+            world.subscribe(client, "/user/queue/kept");
+        }
+        world.pass(MOMENT).await;
+        for _ in 0..4 {
+            world.send(sender, "/user/ann/queue/kept");
+            world.pass(MOMENT).await;
+        }
+        world.disconnect(nothing);
+        world.disconnect(most);
+        world.pass(MOMENT).await;
+        let again = world.connect(0, Some("ann"));
+        let subscription = world.subscribe(again, "/user/queue/kept");
+        world.check().await;
+        assert_eq!(world.history.subscriptions[subscription].received, [0]);
+    });
+}

@@ -46,6 +46,8 @@ pub(super) struct World {
     pub(super) nodes: Vec<Node>,
     pub(super) clients: Vec<Client>,
     pub(super) history: History,
+    /// Messages that a mailbox keeps.
+    pub(super) keep: usize,
     relay: RelayConfig,
 }
 
@@ -64,8 +66,9 @@ pub(super) struct Node {
 pub(super) struct Client {
     pub(super) node: usize,
     pub(super) user: Option<String>,
-    /// Whether it acknowledges what it gets of kept messages.
+    /// Whether it acknowledges what it gets of kept messages, and which one it does not.
     pub(super) acknowledges: bool,
+    pub(super) but_not: Option<usize>,
     session: Arc<SessionHandle>,
     /// By slot: the placement while it lasts, and its number in the history.
     subscriptions: Vec<(Option<Placement>, usize)>,
@@ -90,6 +93,7 @@ impl World {
             history: History::default(),
             chance,
             weather,
+            keep: 10_000,
             relay,
         }
     }
@@ -126,7 +130,7 @@ impl World {
         let store = Arc::new(Remote { inner: Arc::clone(&self.store), link: Arc::clone(&link) });
         let backends = Backends { registry, store, relay: Arc::clone(&relay) as _ };
         let cluster = Arc::new(Cluster::new(seed, settings, backends));
-        let config = broker_config(&format!("{id}.{}", self.nodes.len()));
+        let config = broker_config(&format!("{id}.{}", self.nodes.len()), self.keep);
         let broker = Arc::new(Broker::new(id.clone(), config, Behind::Cluster(Arc::clone(&cluster))).unwrap());
         let local: Weak<Broker> = Arc::downgrade(&broker);
         let local: Weak<dyn Local> = local;
@@ -165,6 +169,7 @@ impl World {
             node,
             user: user.map(str::to_owned),
             acknowledges: true,
+            but_not: None,
             session,
             subscriptions: Vec::new(),
             receipts: BTreeMap::new(),
@@ -257,6 +262,7 @@ impl World {
                         self.history.receive(*subscription, number, &delivery.message.id);
                         if let Some(kept) = delivery.kept
                             && client.acknowledges
+                            && client.but_not != Some(number)
                         {
                             self.nodes[client.node].broker.settle(
                                 placement,
@@ -313,8 +319,8 @@ impl World {
     }
 }
 
-fn broker_config(name: &str) -> BrokerConfig {
-    let keep = Some(Keep { max: 10_000, max_bytes: 1 << 30, ..Keep::default() });
+fn broker_config(name: &str, max: usize) -> BrokerConfig {
+    let keep = Some(Keep { max, max_bytes: 1 << 30, ..Keep::default() });
     let kept = DestinationPolicy { pattern: KEPT.into(), overflow: None, keep, share: false };
     let rooms = Rooms::new(RoomRules::default(), MemoryRooms::new(stampede::config::rooms::RoomsConfig::default()));
     BrokerConfig {

@@ -129,22 +129,26 @@ fn dispatch(shared: &Shared, job: Job, by_interest: bool, answers: &mut Answers<
         What::Session { node, session, rest, record } => {
             groups.add(Route::Nodes(vec![node]), &Item::Session { session, rest, record }, part);
         }
-        What::Broadcast { destination, record } => {
+        What::Broadcast { destination, record, list } => {
             let name = by_interest.then(|| Name::Destination(destination.clone()));
             let way = Way { sought: by_interest, ..Way::default() };
             match nodes(shared, answers, name.as_ref(), &destination, by_interest) {
-                None => groups.add(Route::Everyone, &Item::Message { way: Way::default(), record }, part),
+                None => groups.add(Route::Everyone, &Item::Message { way: Way::default(), record, list }, part),
                 Some(nodes) if nodes.is_empty() => {}
-                Some(nodes) => groups.add(Route::Nodes(nodes), &Item::Message { way, record }, part),
+                Some(nodes) => groups.add(Route::Nodes(nodes), &Item::Message { way, record, list }, part),
             }
         }
-        What::Find { name, way, record } => {
+        What::Find { name, way, record, list } => {
             let destination = record::destination(&record).unwrap_or_default();
             match nodes(shared, answers, Some(&name), &destination, true) {
                 // Everybody looks; nobody sends it on.
-                None => groups.add(Route::Everyone, &Item::Message { way: Way { sought: false, ..way }, record }, part),
+                None => groups.add(
+                    Route::Everyone,
+                    &Item::Message { way: Way { sought: false, ..way }, record, list },
+                    part,
+                ),
                 Some(nodes) if nodes.is_empty() => {}
-                Some(nodes) => groups.add(Route::Nodes(nodes), &Item::Message { way, record }, part),
+                Some(nodes) => groups.add(Route::Nodes(nodes), &Item::Message { way, record, list }, part),
             }
         }
         What::Keep { append } => {
@@ -161,7 +165,7 @@ fn dispatch(shared: &Shared, job: Job, by_interest: bool, answers: &mut Answers<
                 let also = Part { charge: None, outcome: part.outcome.clone(), _token: None };
                 groups.add(
                     Route::Nodes(matching),
-                    &Item::Message { way: Way::default(), record: record.clone() },
+                    &Item::Message { way: Way::default(), record: record.clone(), list: None },
                     also,
                 );
             }

@@ -53,6 +53,8 @@ pub(super) enum RoomsBehind {
 pub(super) struct Queue {
     pub(super) rooms: Together,
     waiting: Mutex<Waiting>,
+    /// How many sessions wait: most of the time nobody does, and whoever sends need not look further.
+    sessions: AtomicUsize,
     wake: Notify,
     /// Ends of stays that were told, or could not be.
     reports: UnboundedSender<Report>,
@@ -112,6 +114,7 @@ impl RoomsBehind {
         Self::Shared(Box::new(Queue {
             rooms: Together::new(rooms, Arc::clone(cluster.rooms())),
             waiting: Mutex::default(),
+            sessions: AtomicUsize::new(0),
             wake: Notify::new(),
             reports,
             reported: Mutex::new(Some(reported)),
@@ -130,7 +133,7 @@ impl RoomsBehind {
 impl Queue {
     /// Whether something of the session waits here, so that what it sends has to wait as well.
     pub(super) fn has(&self, session: &SessionId) -> bool {
-        self.waiting.lock().of.contains_key(session)
+        self.sessions.load(Ordering::Acquire) > 0 && self.waiting.lock().of.contains_key(session)
     }
 
     /// Takes what may be refused.
@@ -151,6 +154,7 @@ impl Queue {
             None if waiting.looks => return,
             None => waiting.looks = true,
         }
+        self.sessions.store(waiting.of.len(), Ordering::Release);
         waiting.jobs.push_back(job);
         drop(waiting);
         self.wake.notify_one();
@@ -182,6 +186,7 @@ impl Queue {
             if *count == 0 {
                 waiting.of.remove(&session);
             }
+            self.sessions.store(waiting.of.len(), Ordering::Release);
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Message {
     pub body: Bytes,
     /// When the node took it, as Unix time in milliseconds.
     pub sent_at: u64,
+    /// If it is nothing but a list of members: which.
+    pub list: Option<ListVersion>,
     /// The head for subscribers that see [`Message::destination`] itself, in a form that serves every version if one
     /// does; made by whoever needs it first.
     plain: OnceLock<MessageTemplate>,
@@ -30,6 +32,15 @@ pub struct Message {
     /// Whether the headers are written differently in different versions.
     by_version: OnceLock<bool>,
     binary: OnceLock<bool>,
+}
+
+/// One list of the members of a room that several nodes share: of two, the one with the greater number is newer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListVersion {
+    /// Name of the room.
+    pub room: ByteString,
+    /// Grows with every change of the room.
+    pub version: u64,
 }
 
 impl Message {
@@ -42,6 +53,7 @@ impl Message {
             headers,
             body,
             sent_at,
+            list: None,
             plain: OnceLock::new(),
             others: OnceLock::new(),
             by_version: OnceLock::new(),

@@ -1,11 +1,13 @@
 //! The broker as one of several: what it tells the cluster, and what it does for other nodes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::kept::unix_millis;
 use super::policy::Policy;
+use super::together::Job;
 use super::{Broker, Handover};
 use crate::cluster::{Cluster, Local, Target};
 use crate::destination::Kind;
@@ -13,6 +15,7 @@ use crate::ids::{Boot, NodeId, SessionId};
 use crate::mailbox::record;
 use crate::message::Message;
 use crate::registry::Name;
+use crate::relay::Later;
 
 impl Broker {
     /// Whether so much waits for other nodes that sessions should send no more for now.
@@ -27,10 +30,10 @@ impl Broker {
         self.cluster.as_ref()
     }
 
-    /// Looks after the mailboxes that all nodes share; never ends.
+    /// Looks after the mailboxes and rooms that all nodes share; never ends.
     pub async fn keep_in_touch(self: Arc<Self>) {
         if let Some(cluster) = &self.cluster {
-            self.kept.run(cluster).await;
+            tokio::join!(self.kept.run(cluster), self.run_rooms(cluster), self.run_reports(cluster));
         }
     }
 
@@ -121,7 +124,12 @@ impl Local for Broker {
 
     fn look_again(&self) {
         self.kept.look_again();
+        if let Some(queue) = self.rooms.shared() {
+            queue.push(Job::Look);
+        }
     }
 
-    fn died(&self, _boot: &Boot) {}
+    fn died<'a>(&'a self, boot: &'a Boot, alive: &'a HashMap<NodeId, Boot>) -> Later<'a, bool> {
+        Box::pin(self.end_of_dead(boot, alive))
+    }
 }

@@ -25,17 +25,21 @@ impl Broker {
         if let (Some(kept), None) = (policy.kept, &self.cluster) {
             self.kept.push(kept, &message, handover);
         }
-        let mut delivered = 0;
-        let mut offer = |subscriber: &Subscriber| {
-            if subscriber.own && only_own_of.is_some_and(|session| !Arc::ptr_eq(session, &subscriber.session)) {
-                return;
+        let to_all = || {
+            let mut delivered = 0;
+            let mut offer = |subscriber: &Subscriber| {
+                if subscriber.own && only_own_of.is_some_and(|session| !Arc::ptr_eq(session, &subscriber.session)) {
+                    return;
+                }
+                delivered += self.offer(subscriber, &message, policy.overflow);
+            };
+            if let Some(topic) = &topic {
+                topic.for_each(&mut offer);
             }
-            delivered += self.offer(subscriber, &message, policy.overflow);
+            self.patterns.for_each_match(&message.destination, &mut offer);
+            delivered
         };
-        if let Some(topic) = &topic {
-            topic.for_each(&mut offer);
-        }
-        self.patterns.for_each_match(&message.destination, &mut offer);
+        let delivered = self.in_order(&message, to_all);
         metrics().messages_published.inc();
         metrics().messages_delivered.inc_by(delivered);
         if let Some(cluster) = &self.cluster {
@@ -48,18 +52,30 @@ impl Broker {
         let topic = self.topics.find(&message.destination);
         let overflow =
             topic.as_ref().map_or_else(|| self.policies.of(&message.destination), |topic| topic.policy).overflow;
-        let mut delivered = 0;
-        let mut offer = |subscriber: &Subscriber| {
-            if !(subscriber.own && by_name_only) {
-                delivered += self.offer(subscriber, message, overflow);
+        let to_all = || {
+            let mut delivered = 0;
+            let mut offer = |subscriber: &Subscriber| {
+                if !(subscriber.own && by_name_only) {
+                    delivered += self.offer(subscriber, message, overflow);
+                }
+            };
+            if let Some(topic) = &topic {
+                topic.for_each(&mut offer);
             }
+            self.patterns.for_each_match(&message.destination, &mut offer);
+            delivered
         };
-        if let Some(topic) = &topic {
-            topic.for_each(&mut offer);
-        }
-        self.patterns.for_each_match(&message.destination, &mut offer);
+        let delivered = self.in_order(message, to_all);
         metrics().messages_delivered.inc_by(delivered);
         delivered
+    }
+
+    /// Delivers, but for a list of members that is older than one that was delivered.
+    fn in_order(&self, message: &Message, deliver: impl FnOnce() -> u64) -> u64 {
+        match &message.list {
+            Some(list) => self.lists.unless_older(list, &message.destination, deliver),
+            None => deliver(),
+        }
     }
 
     /// Puts a message into one outbox; says whether it is there.

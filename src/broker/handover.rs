@@ -24,7 +24,11 @@ pub struct Handover {
     whole: Option<Arc<Pending>>,
     /// The session waits for it although it has no receipt of its own: DISCONNECT is answered after all else.
     ends_session: bool,
+    after: Option<After>,
 }
+
+/// Told at the end whether all went well.
+struct After(Box<dyn FnOnce(bool) + Send + Sync>);
 
 /// One step that ends later, on another thread perhaps.
 #[derive(Debug)]
@@ -33,14 +37,23 @@ pub struct Pending {
     receipt: Option<ByteString>,
     failed: Mutex<Option<Box<Fault>>>,
     /// Dropped after this part has been concluded.
-    _whole: Option<Arc<Self>>,
+    whole: Option<Arc<Self>>,
+    after: Option<After>,
 }
 
 impl Handover {
     /// Begins a frame that asked for this receipt.
     #[must_use]
     pub const fn new(session: Arc<SessionHandle>, receipt: Option<ByteString>) -> Self {
-        Self { session: Some(session), receipt, pending: None, failed: None, whole: None, ends_session: false }
+        Self {
+            session: Some(session),
+            receipt,
+            pending: None,
+            failed: None,
+            whole: None,
+            ends_session: false,
+            after: None,
+        }
     }
 
     /// What a DISCONNECT with a receipt waits for.
@@ -54,13 +67,45 @@ impl Handover {
     /// As [`Handover::new`] for a part of a transaction, which is confirmed after it.
     #[must_use]
     pub const fn part_of(whole: Arc<Pending>, session: Arc<SessionHandle>, receipt: Option<ByteString>) -> Self {
-        Self { session: Some(session), receipt, pending: None, failed: None, whole: Some(whole), ends_session: false }
+        Self {
+            session: Some(session),
+            receipt,
+            pending: None,
+            failed: None,
+            whole: Some(whole),
+            ends_session: false,
+            after: None,
+        }
     }
 
     /// What nobody waits for: if it fails, the log says so.
     #[must_use]
     pub const fn nobody() -> Self {
-        Self { session: None, receipt: None, pending: None, failed: None, whole: None, ends_session: false }
+        Self {
+            session: None,
+            receipt: None,
+            pending: None,
+            failed: None,
+            whole: None,
+            ends_session: false,
+            after: None,
+        }
+    }
+
+    /// More of a frame that was begun before.
+    #[must_use]
+    pub(super) fn resume(pending: Arc<Pending>) -> Self {
+        let mut handover = Self::nobody();
+        handover.pending = Some(pending);
+        handover
+    }
+
+    /// What `after` is told the end of, and `frame` waits for.
+    pub(super) fn watched(frame: Option<Arc<Pending>>, after: impl FnOnce(bool) + Send + Sync + 'static) -> Self {
+        let mut handover = Self::nobody();
+        handover.whole = frame;
+        handover.after = Some(After(Box::new(after)));
+        handover
     }
 
     /// A step that is done when the returned part is dropped.
@@ -73,10 +118,16 @@ impl Handover {
                 session: self.session.clone(),
                 receipt: self.receipt.take(),
                 failed: Mutex::new(self.failed.take()),
-                _whole: self.whole.take(),
+                whole: self.whole.take(),
+                after: self.after.take(),
             })
         });
         Arc::clone(pending)
+    }
+
+    /// As [`Handover::later`] for what holds up nothing but the receipt, if there is one.
+    pub(super) fn later_if_asked(&mut self) -> Option<Arc<Pending>> {
+        self.receipt_asked().then(|| self.later())
     }
 
     /// As [`Handover::later`] for what holds up nothing but the receipt, if there is one.
@@ -89,7 +140,7 @@ impl Handover {
         self.receipt_asked().then(|| self.later() as _)
     }
 
-    fn receipt_asked(&self) -> bool {
+    pub(super) fn receipt_asked(&self) -> bool {
         self.ends_session
             || self.receipt.is_some()
             || self.pending.as_ref().is_some_and(|pending| pending.receipt.is_some())
@@ -126,7 +177,13 @@ impl Handover {
 impl Drop for Handover {
     fn drop(&mut self) {
         if self.pending.is_none() {
-            conclude(self.session.as_deref(), self.receipt.take(), self.failed.take());
+            conclude(
+                self.session.as_deref(),
+                self.receipt.take(),
+                self.failed.take(),
+                self.whole.as_deref(),
+                self.after.take(),
+            );
         }
     }
 }
@@ -143,6 +200,12 @@ impl Pending {
     }
 }
 
+impl std::fmt::Debug for After {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("After")
+    }
+}
+
 impl Outcome for Pending {
     fn failed(&self, why: &str) {
         self.fail_with(why);
@@ -151,17 +214,31 @@ impl Outcome for Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        conclude(self.session.as_deref(), self.receipt.take(), self.failed.get_mut().take());
+        let failed = self.failed.get_mut().take();
+        conclude(self.session.as_deref(), self.receipt.take(), failed, self.whole.as_deref(), self.after.take());
         if let Some(session) = &self.session {
             session.done();
         }
     }
 }
 
-fn conclude(session: Option<&SessionHandle>, receipt: Option<ByteString>, failed: Option<Box<Fault>>) {
+fn conclude(
+    session: Option<&SessionHandle>,
+    receipt: Option<ByteString>,
+    failed: Option<Box<Fault>>,
+    whole: Option<&Pending>,
+    after: Option<After>,
+) {
+    if let Some(After(after)) = after {
+        after(failed.is_none());
+    }
     let Some(session) = session else {
         if let Some(fault) = failed {
             tracing::warn!(error = %fault, "an announcement did not reach everybody");
+            // Its frame is answered by the whole.
+            if let Some(whole) = whole {
+                whole.fail(*fault);
+            }
         }
         return;
     };

@@ -20,8 +20,10 @@ use parking_lot::Mutex;
 use stampede_protocol::stomp::{Fault, FaultKind};
 
 pub use self::kept::KeptDestinations;
+use self::lists::Lists;
 use self::patterns::Patterns;
 pub use self::policy::Policies;
+use self::together::RoomsBehind;
 use self::topics::Topics;
 use crate::cluster::Cluster;
 use crate::config;
@@ -37,11 +39,13 @@ mod clustered;
 mod deliver;
 mod handover;
 mod kept;
+mod lists;
 mod patterns;
 pub mod policy;
 mod routed;
 mod send;
 mod subscribe;
+mod together;
 mod topics;
 
 pub use handover::{Handover, Pending};
@@ -77,9 +81,8 @@ pub struct Broker {
     patterns: Patterns,
     kept: KeptDestinations,
     routes: Routes,
-    /// Locked while its announcements are delivered, so that the last list of members that anybody gets is the last one
-    /// there was. Lock order: rooms, then topic or kept queue, then outbox.
-    rooms: Mutex<Rooms>,
+    rooms: RoomsBehind,
+    lists: Lists,
     rooms_follow_subscriptions: bool,
     sessions: Sessions,
     ids: MessageIds,
@@ -120,7 +123,8 @@ impl Broker {
             kept,
             routes: config.routes,
             rooms_follow_subscriptions: config.rooms.follow_subscriptions(),
-            rooms: Mutex::new(config.rooms),
+            rooms: RoomsBehind::new(config.rooms, cluster.as_ref()),
+            lists: Lists::default(),
             sessions: Sessions::default(),
             ids: config.ids,
             cluster,
@@ -158,7 +162,7 @@ impl Broker {
     }
 
     /// Forgets a session: it leaves its rooms. Its subscriptions must have been given back before.
-    pub fn close(&self, session: &SessionHandle) {
+    pub fn close(&self, session: &Arc<SessionHandle>) {
         self.leave_rooms(session);
         let mut shard = self.sessions.shard(&session.id).lock();
         shard.remove(&session.id);

@@ -5,21 +5,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 use parking_lot::{Mutex, MutexGuard};
-use stampede_protocol::stomp::session::Subscribe;
+use stampede_protocol::stomp::session::{Send, Subscribe};
 use stampede_protocol::stomp::{Fault, FaultKind, Headers};
 
+use super::handover::Pending;
 use super::kept::unix_millis;
+use super::together::{Job, Queue, RoomsBehind};
 use super::{Broker, Handover, SessionHandle};
 use crate::destination::Kind;
 use crate::ids::SessionId;
-use crate::message::Message;
+use crate::message::{ListVersion, Message};
 use crate::outbox::{Delivery, SlotRef};
 use crate::rooms::Rooms;
+use crate::rooms::shared::{Here, Stay};
 use crate::routes::{Action, Matched, Refusal, RoomRequest, RoomState, RoomsView, SendInput, Who};
 use crate::telemetry::{count, metrics};
 
 impl SessionHandle {
-    fn who(&self) -> Who<'_> {
+    pub(super) fn who(&self) -> Who<'_> {
         Who { user: self.user().map(|user| &**user), claims: self.claims(), session: self.id.as_str() }
     }
 }
@@ -29,18 +32,93 @@ impl Broker {
     pub(super) fn run_route(
         &self,
         route: &Matched<'_, '_>,
-        session: &SessionHandle,
+        session: &Arc<SessionHandle>,
         frame: Incoming<'_>,
         handover: &mut Handover,
     ) {
-        let mut rooms = LazyRooms { rooms: &self.rooms, guard: None };
-        match route.run(&frame.input(session), &mut rooms) {
+        let input = frame.input(session);
+        let ran = match &self.rooms {
+            RoomsBehind::Alone(rooms) => route.run(&input, &mut LazyRooms { rooms, guard: None }),
+            RoomsBehind::Shared(queue) => match route.request(&input) {
+                Ok(Some(_)) => {
+                    let pending = handover.later();
+                    let job = Job::Send { session: Arc::clone(session), send: frame.to_send(), strict: false, pending };
+                    return queue.offer(job).unwrap_or_else(|fault| handover.fail(fault));
+                }
+                Ok(None) => route.run(&input, &mut NoRooms),
+                Err(refusal) => Err(refusal),
+            },
+        };
+        match ran {
             Ok(actions) => self.publish(actions, handover),
-            Err(refusal) => {
-                count(&metrics().messages_dropped, "route-refused");
-                handover.fail(refused(&refusal));
-            }
+            Err(refusal) => handover.fail(dropped(&refusal)),
         }
+    }
+
+    /// A SEND whose turn has come. It may have waited only because its session had sent something else before.
+    pub(super) async fn send_in_turn(
+        &self,
+        queue: &Queue,
+        here: &Here,
+        session: &Arc<SessionHandle>,
+        send: Send,
+        strict: bool,
+        pending: Arc<Pending>,
+    ) {
+        let route = self.routes.find(&send.destination);
+        let route = route.filter(|_| matches!(self.destinations.send_target(&send.destination), Kind::Application(_)));
+        let frame = Incoming { destination: &send.destination, headers: &send.headers, body: &send.body };
+        let request = route.as_ref().map_or(Ok(None), |route| route.request(&frame.input(session)));
+        let Some((route, request)) = route.as_ref().zip(request.as_ref().ok().cloned().flatten()) else {
+            let mut handover = Handover::resume(pending);
+            return self.send_now(session, send, strict, &mut handover);
+        };
+        match self.ask_room(queue, here, route, session, frame, request).await {
+            Ok((actions, ended)) => self.publish_change(queue, actions, ended, Some(pending)),
+            Err(refusal) => pending.fail(dropped(&refusal)),
+        }
+    }
+
+    /// As [`Broker::answer_subscribe`], when its turn has come.
+    pub(super) async fn answer_in_turn(
+        &self,
+        queue: &Queue,
+        here: &Here,
+        session: &Arc<SessionHandle>,
+        to: SlotRef,
+        subscribe: &Send,
+        pending: Arc<Pending>,
+    ) {
+        let Some(route) = self.routes.find_subscribe(&subscribe.destination) else { return };
+        let frame =
+            Incoming { destination: &subscribe.destination, headers: &subscribe.headers, body: &subscribe.body };
+        let asked = match route.request(&frame.input(session)) {
+            Ok(Some(request)) => self.ask_room(queue, here, &route, session, frame, request).await,
+            Ok(None) => route.run(&frame.input(session), &mut NoRooms).map(|actions| (actions, Vec::new())),
+            Err(refusal) => Err(refusal),
+        };
+        match asked {
+            Ok((actions, ended)) => {
+                let others = self.reply(session, to, &subscribe.destination, actions);
+                self.publish_change(queue, others, ended, Some(pending));
+            }
+            Err(refusal) => pending.fail(refused(&refusal)),
+        }
+    }
+
+    /// Asks the shared rooms what a route asks, then runs the route with the answer.
+    async fn ask_room(
+        &self,
+        queue: &Queue,
+        here: &Here,
+        route: &Matched<'_, '_>,
+        session: &SessionHandle,
+        frame: Incoming<'_>,
+        request: RoomRequest,
+    ) -> Result<(Vec<Action>, Vec<Stay>), Refusal> {
+        let change = queue.rooms.apply(here, session.id.as_str(), request).await?;
+        let actions = route.run(&frame.input(session), &mut Answered(Some(change.state)))?;
+        Ok((actions, change.ended))
     }
 
     /// Whether a route would take this frame, without doing anything.
@@ -59,15 +137,35 @@ impl Broker {
         session: &Arc<SessionHandle>,
         to: SlotRef,
         subscribe: &Subscribe,
+        handover: &mut Handover,
     ) -> Result<(), Fault> {
-        let frame = Incoming { destination: &subscribe.destination, headers: &subscribe.headers, body: &Bytes::new() };
-        let mut rooms = LazyRooms { rooms: &self.rooms, guard: None };
-        let actions = route.run(&frame.input(session), &mut rooms).map_err(|refusal| refused(&refusal))?;
+        let body = Bytes::new();
+        let frame = Incoming { destination: &subscribe.destination, headers: &subscribe.headers, body: &body };
+        let input = frame.input(session);
+        let ran = match &self.rooms {
+            RoomsBehind::Alone(rooms) => route.run(&input, &mut LazyRooms { rooms, guard: None }),
+            RoomsBehind::Shared(queue) => match route.request(&input) {
+                Ok(None) if !queue.has(&session.id) => route.run(&input, &mut NoRooms),
+                Ok(_) => {
+                    let (session, send, pending) = (Arc::clone(session), frame.to_send(), handover.later());
+                    return queue.offer(Job::Answer { session, to, send, pending });
+                }
+                Err(refusal) => Err(refusal),
+            },
+        };
+        let actions = ran.map_err(|refusal| refused(&refusal))?;
+        let others = self.reply(session, to, &subscribe.destination, actions);
+        self.publish(others, &mut Handover::nobody());
+        Ok(())
+    }
+
+    /// Gives the subscriber its answer; what else is to be published comes back.
+    fn reply(&self, session: &Arc<SessionHandle>, to: SlotRef, destination: &str, actions: Vec<Action>) -> Vec<Action> {
         let mut others = Vec::new();
         for action in actions {
             match action {
                 Action::Reply { content_type, body, headers } => {
-                    let destination = ByteString::from(&*subscribe.destination);
+                    let destination = ByteString::from(destination);
                     let message = self.message(destination, written(content_type, headers), body);
                     let overflow = crate::outbox::Overflow::Close;
                     let delivery = Delivery { message, to, kept: None, overflow };
@@ -77,45 +175,76 @@ impl Broker {
                 send @ Action::Send { .. } => others.push(send),
             }
         }
-        self.publish(others, &mut Handover::nobody());
-        Ok(())
+        others
     }
 
     /// A subscription may join a room.
-    pub(super) fn join_by_subscription(&self, session: &Arc<SessionHandle>, destination: &str) -> Result<(), Fault> {
+    pub(super) fn join_by_subscription(
+        &self,
+        session: &Arc<SessionHandle>,
+        destination: &str,
+        handover: &mut Handover,
+    ) -> Result<(), Fault> {
         if !self.follows_subscriptions() {
             return Ok(());
         }
-        let mut rooms = self.rooms.lock();
-        let actions = rooms.subscribed(destination, &session.who()).map_err(|refusal| refused(&refusal))?;
-        self.publish(actions, &mut Handover::nobody());
-        Ok(())
+        match &self.rooms {
+            RoomsBehind::Alone(rooms) => {
+                let mut rooms = rooms.lock();
+                let actions = rooms.subscribed(destination, &session.who()).map_err(|refusal| refused(&refusal))?;
+                self.publish(actions, &mut Handover::nobody());
+                Ok(())
+            }
+            RoomsBehind::Shared(queue) if queue.rooms.is_followed(destination, &session.who()) => {
+                let (session, pending) = (Arc::clone(session), handover.later());
+                queue.offer(Job::Subscribed { session, destination: destination.into(), pending })
+            }
+            RoomsBehind::Shared(_) => Ok(()),
+        }
     }
 
     /// The end of a subscription may leave a room.
-    pub fn leave_by_subscription(&self, session: &Arc<SessionHandle>, destination: &str) {
-        let mut rooms = self.rooms.lock();
-        let actions = rooms.unsubscribed(destination, &session.who());
-        self.publish(actions, &mut Handover::nobody());
+    pub fn leave_by_subscription(&self, session: &Arc<SessionHandle>, destination: &str, handover: &mut Handover) {
+        match &self.rooms {
+            RoomsBehind::Alone(rooms) => {
+                let mut rooms = rooms.lock();
+                let actions = rooms.unsubscribed(destination, &session.who());
+                self.publish(actions, &mut Handover::nobody());
+            }
+            RoomsBehind::Shared(queue) if queue.rooms.is_followed(destination, &session.who()) => {
+                let (session, pending) = (Arc::clone(session), handover.later_if_asked());
+                queue.push(Job::Unsubscribed { session, destination: destination.into(), pending });
+            }
+            RoomsBehind::Shared(_) => {}
+        }
     }
 
     /// A session that ends leaves every room.
-    pub(super) fn leave_rooms(&self, session: &SessionHandle) {
-        let mut rooms = self.rooms.lock();
-        let actions = rooms.end_session(session.id.as_str());
-        self.publish(actions, &mut Handover::nobody());
+    pub(super) fn leave_rooms(&self, session: &Arc<SessionHandle>) {
+        match &self.rooms {
+            RoomsBehind::Alone(rooms) => {
+                let mut rooms = rooms.lock();
+                let actions = rooms.end_session(session.id.as_str());
+                self.publish(actions, &mut Handover::nobody());
+            }
+            RoomsBehind::Shared(queue) => {
+                if queue.has(&session.id) || queue.rooms.is_anywhere(session.id.as_str()) {
+                    queue.push(Job::Ended { session: Arc::clone(session) });
+                }
+            }
+        }
     }
 
     /// Publishes for the server: to broker destinations, to users, or to one session by its id.
-    fn publish(&self, actions: Vec<Action>, handover: &mut Handover) {
+    pub(super) fn publish(&self, actions: Vec<Action>, handover: &mut Handover) {
         for action in actions {
-            let Action::Send { destination, content_type, body, headers } = action else { continue };
+            let Action::Send { destination, content_type, body, headers, list } = action else { continue };
             let headers = written(content_type, headers);
             match self.destinations.send_target(&destination) {
-                Kind::Broker => self.deliver(self.message(destination.into(), headers, body), None, handover),
+                Kind::Broker => self.deliver(self.listing(destination.into(), headers, body, list), None, handover),
                 Kind::UserExplicit { addressee, rest } => {
                     let name = ByteString::from(self.destinations.user_destination(&addressee, rest));
-                    let message = self.message(name, headers, body);
+                    let message = self.listing(name, headers, body, list);
                     if self.is_session(&addressee) {
                         self.send_to_session(&addressee, rest, message, handover);
                     } else {
@@ -128,6 +257,12 @@ impl Broker {
                 }
             }
         }
+    }
+
+    fn listing(&self, to: ByteString, headers: Headers, body: Bytes, list: Option<ListVersion>) -> Arc<Message> {
+        let mut message = Message::new(self.ids.next(), to, headers, body, unix_millis());
+        message.list = list;
+        Arc::new(message)
     }
 
     /// Whether this is the id of a session here, or can be that of one on another node.
@@ -161,6 +296,11 @@ pub(super) struct Incoming<'a> {
 }
 
 impl<'a> Incoming<'a> {
+    fn to_send(self) -> Send {
+        let destination = ByteString::from(self.destination);
+        Send { destination, headers: self.headers.clone(), body: self.body.clone(), receipt: None }
+    }
+
     fn input(self, session: &'a SessionHandle) -> SendInput<'a> {
         SendInput {
             who: session.who(),
@@ -173,7 +313,12 @@ impl<'a> Incoming<'a> {
     }
 }
 
-fn refused(refusal: &Refusal) -> Fault {
+fn dropped(refusal: &Refusal) -> Fault {
+    count(&metrics().messages_dropped, "route-refused");
+    refused(refusal)
+}
+
+pub(super) fn refused(refusal: &Refusal) -> Fault {
     Fault::new(FaultKind::Forbidden, refusal.to_string())
 }
 
@@ -199,6 +344,15 @@ struct LazyRooms<'a> {
 impl RoomsView for LazyRooms<'_> {
     fn apply(&mut self, session: &str, request: RoomRequest) -> Result<RoomState, Refusal> {
         self.guard.get_or_insert_with(|| self.rooms.lock()).apply(session, request)
+    }
+}
+
+/// The answer of a room that was asked before.
+struct Answered(Option<RoomState>);
+
+impl RoomsView for Answered {
+    fn apply(&mut self, _session: &str, _request: RoomRequest) -> Result<RoomState, Refusal> {
+        Ok(self.0.take().unwrap_or_default())
     }
 }
 

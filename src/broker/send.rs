@@ -9,6 +9,7 @@ use stampede_protocol::stomp::{Fault, FaultKind, Headers};
 
 use super::kept::unix_millis;
 use super::routed::Incoming;
+use super::together::Job;
 use super::{Broker, Handover, Pending, SessionHandle};
 use crate::destination::{Kind, encode_segment};
 use crate::message::Message;
@@ -43,32 +44,44 @@ impl Broker {
     pub fn send(
         &self,
         session: &Arc<SessionHandle>,
-        send: Send,
+        mut send: Send,
         strict: bool,
         whole: Option<Arc<Pending>>,
     ) -> Result<(), Fault> {
-        let Send { destination, mut headers, body, receipt } = send;
-        let asked = receipt.is_some();
+        let receipt = send.receipt.take();
         let mut handover = match whole {
             Some(whole) => Handover::part_of(whole, Arc::clone(session), receipt),
             None => Handover::new(Arc::clone(session), receipt),
         };
+        match self.rooms.shared().filter(|queue| queue.has(&session.id)) {
+            None => self.send_now(session, send, strict, &mut handover),
+            Some(queue) => {
+                let (session, pending) = (Arc::clone(session), handover.later());
+                let offered = queue.offer(Job::Send { session, send, strict, pending });
+                offered.unwrap_or_else(|fault| handover.fail(fault));
+            }
+        }
+        handover.finish()
+    }
+
+    /// Carries out a SEND in the turn it has.
+    pub(super) fn send_now(&self, session: &Arc<SessionHandle>, send: Send, strict: bool, handover: &mut Handover) {
+        let Send { destination, mut headers, body, .. } = send;
         let target = self.destinations.send_target(&destination);
         if let Kind::Application(_) = target
             && let Some(route) = self.routes.find(&destination)
         {
             let frame = Incoming { destination: &destination, headers: &headers, body: &body };
-            self.run_route(&route, session, frame, &mut handover);
-            return handover.finish();
+            return self.run_route(&route, session, frame, handover);
         }
         headers.remove_all(&PRIVATE_HEADERS);
         match target {
-            Kind::Broker => self.deliver(self.message(destination, headers, body), None, &mut handover),
+            Kind::Broker => self.deliver(self.message(destination, headers, body), None, handover),
             // Nobody can guess the id of a session: who knows it was asked by it, and answers.
             Kind::UserExplicit { addressee, rest } if self.is_session(&addressee) => {
                 let name = self.destinations.user_destination(&addressee, rest);
                 let message = self.message(name.into(), headers, body);
-                self.send_to_session(&addressee, rest, message, &mut handover);
+                self.send_to_session(&addressee, rest, message, handover);
             }
             Kind::UserExplicit { addressee, rest } => {
                 // Spring answers a user's message to himself in the sending session alone (clause P60).
@@ -80,17 +93,16 @@ impl Broker {
                     }
                     _ => self.destinations.user_destination(&addressee, rest).into(),
                 };
-                self.deliver(self.message(name, headers, body), own, &mut handover);
+                self.deliver(self.message(name, headers, body), own, handover);
             }
             Kind::Application(_) | Kind::UserOwn(_) | Kind::Unknown => {
                 count(&metrics().messages_dropped, "no-such-destination");
                 // Spring drops it in silence; who asked for a receipt is told the truth.
-                if asked || strict {
+                if handover.receipt_asked() || strict {
                     handover.fail(nowhere(&destination));
                 }
             }
         }
-        handover.finish()
     }
 
     /// Whether a SEND could be carried out, for transactions: its destination and its route are looked at. Whether a

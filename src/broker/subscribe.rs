@@ -76,7 +76,7 @@ impl Broker {
             },
             Kind::UserExplicit { .. } | Kind::Broker => (self.place(destination, subscriber(false), handover)?, false),
             Kind::Application(_) if let Some(route) = self.routes.find_subscribe(destination) => {
-                self.answer_subscribe(&route, session, to, subscribe)?;
+                self.answer_subscribe(&route, session, to, subscribe, handover)?;
                 (Placement::Answered, false)
             }
             Kind::Application(_) | Kind::Unknown => {
@@ -91,7 +91,7 @@ impl Broker {
                 (Placement::Nowhere, false)
             }
         };
-        if let Err(fault) = self.join_by_subscription(session, destination) {
+        if let Err(fault) = self.join_by_subscription(session, destination, handover) {
             self.release(&placement.0, &mut Handover::nobody());
             return Err(fault);
         }

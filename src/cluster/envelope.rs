@@ -4,7 +4,8 @@
 //! envelope = version string(stream) seq count *item
 //! version  = one byte, 1
 //! item     = length kind flags hops parts            length counts what follows it
-//! kind 1   = message:  string(record)
+//! kind 1   = message:  string(record) list
+//! list     = string(room) version, with flag 8 alone: a list of members, useless to whoever has a newer one
 //! kind 2   = session:  string(session) string(rest) string(record)
 //! kind 3   = kept:     seq string(record)
 //! seq, count, length = unsigned LEB128;  string = length bytes;  record: see `mailbox::record`
@@ -18,6 +19,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use crate::mailbox::record::{Input, RecordError, put_number, put_string};
+use crate::message::ListVersion;
 
 /// The version this code writes.
 const VERSION: u8 = 1;
@@ -29,6 +31,8 @@ const BY_NAME_ONLY: u8 = 1;
 const SOUGHT: u8 = 2;
 /// Some nodes may have it already.
 const REPEATED: u8 = 4;
+/// It is a list of members; what follows says which.
+const LIST: u8 = 8;
 
 /// How an item came here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,7 +51,7 @@ pub(crate) struct Way {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
     /// For the subscribers of its destination.
-    Message { way: Way, record: Bytes },
+    Message { way: Way, record: Bytes, list: Option<ListVersion> },
     /// For one session.
     Session { session: ByteString, rest: ByteString, record: Bytes },
     /// The shared store keeps it under this number; for the subscribers that its destination has now.
@@ -64,14 +68,19 @@ pub(crate) struct Builder {
 impl Builder {
     pub(crate) fn push(&mut self, item: &Item) {
         let mut part = BytesMut::with_capacity(item.record().len() + 64);
-        let (kind, way) = match item {
-            Item::Message { way, .. } => (1, *way),
-            Item::Session { .. } => (2, Way::default()),
-            Item::Kept { .. } => (3, Way::default()),
+        let (kind, way, list) = match item {
+            Item::Message { way, list, .. } => (1, *way, list.as_ref()),
+            Item::Session { .. } => (2, Way::default(), None),
+            Item::Kept { .. } => (3, Way::default(), None),
         };
         part.put_u8(kind);
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        part.put_u8(flag(way.by_name_only, BY_NAME_ONLY) | flag(way.sought, SOUGHT) | flag(way.repeated, REPEATED));
+        part.put_u8(
+            flag(way.by_name_only, BY_NAME_ONLY)
+                | flag(way.sought, SOUGHT)
+                | flag(way.repeated, REPEATED)
+                | flag(list.is_some(), LIST),
+        );
         part.put_u8(way.hops);
         match item {
             Item::Message { .. } => {}
@@ -82,6 +91,10 @@ impl Builder {
             Item::Kept { seq, .. } => put_number(&mut part, *seq),
         }
         put_string(&mut part, item.record());
+        if let Some(ListVersion { room, version }) = list {
+            put_string(&mut part, room.as_bytes());
+            put_number(&mut part, *version);
+        }
         put_string(&mut self.items, &part);
         self.count += 1;
     }
@@ -142,7 +155,13 @@ fn item(bytes: Bytes) -> Result<Option<Item>, RecordError> {
         1 => {
             let is = |flag: u8| flags & flag != 0;
             let way = Way { by_name_only: is(BY_NAME_ONLY), sought: is(SOUGHT), repeated: is(REPEATED), hops };
-            Item::Message { way, record: input.string()? }
+            let record = input.string()?;
+            let list = match is(LIST) {
+                // Copied: the text is a slice of the whole envelope, and it is remembered.
+                true => Some(ListVersion { room: ByteString::from(&*input.text()?), version: input.number()? }),
+                false => None,
+            };
+            Item::Message { way, record, list }
         }
         2 => Item::Session { session: input.text()?, rest: input.text()?, record: input.string()? },
         3 => Item::Kept { seq: input.number()?, record: input.string()? },
@@ -168,8 +187,8 @@ mod tests {
     fn items() -> Vec<Item> {
         let way = Way { by_name_only: true, sought: false, repeated: true, hops: 2 };
         vec![
-            Item::Message { way: Way::default(), record: Bytes::from_static(b"m") },
-            Item::Message { way, record: Bytes::from_static(b"") },
+            Item::Message { way: Way::default(), record: Bytes::from_static(b"m"), list: None },
+            Item::Message { way, record: Bytes::new(), list: Some(ListVersion { room: "r".into(), version: 300 }) },
             Item::Session { session: "n-1".into(), rest: "/queue/a".into(), record: Bytes::from_static(b"s") },
             Item::Kept { seq: 300, record: Bytes::from_static(b"k") },
         ]
@@ -198,8 +217,8 @@ mod tests {
     /// Nodes of different versions run side by side while a cluster is upgraded: version 1 stays what these bytes say.
     #[test]
     fn version_1_is_these_bytes() {
-        let items = [items().remove(0), items().remove(2), items().remove(3)];
-        let bytes = b"\x01\x03n/1\x07\x03\x05\x01\x00\x00\x01m\x12\x02\x00\x00\x03n-1\x08/queue/a\x01s\x07\x03\x00\x00\xac\x02\x01k";
+        let items = [items().remove(0), items().remove(2), items().remove(3), items().remove(1)];
+        let bytes = b"\x01\x03n/1\x07\x04\x05\x01\x00\x00\x01m\x12\x02\x00\x00\x03n-1\x08/queue/a\x01s\x07\x03\x00\x00\xac\x02\x01k\x08\x01\x0d\x02\x00\x01r\xac\x02";
         assert_eq!(sealed(&items), bytes.as_slice());
         let unknown_kind = b"\x01\x03n/1\x07\x02\x05\x09\x00\x00\x01?\x05\x01\x00\x00\x01m";
         assert_eq!(read(Bytes::from_static(unknown_kind)).unwrap(), items[..1], "an unknown kind is passed over");

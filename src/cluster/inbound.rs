@@ -16,6 +16,7 @@ use super::router::{Job, What};
 use super::{Local, Shared};
 use crate::destination::Destinations;
 use crate::mailbox::record;
+use crate::message::ListVersion;
 use crate::registry::Name;
 use crate::relay::{Inbox, Source, Token};
 use crate::telemetry::{count, metrics};
@@ -143,7 +144,7 @@ impl Streams {
 
 fn take(shared: &Shared, local: &dyn Local, item: Item, source: Source, token: &Token) {
     match item {
-        Item::Message { way, record } => message(shared, local, way, record, source, token),
+        Item::Message { way, record, list } => message(shared, local, way, (record, list), source, token),
         Item::Session { session, rest, record } => {
             // A session lives on one node; with the node it is gone.
             let there = source == Source::Own
@@ -157,7 +158,11 @@ fn take(shared: &Shared, local: &dyn Local, item: Item, source: Source, token: &
     }
 }
 
-fn message(shared: &Shared, local: &dyn Local, way: Way, bytes: Bytes, source: Source, token: &Token) {
+/// A message, and which list of members it is if it is nothing else.
+type Listed = (Bytes, Option<ListVersion>);
+
+fn message(shared: &Shared, local: &dyn Local, way: Way, what: Listed, source: Source, token: &Token) {
+    let (bytes, list) = what;
     let Ok(destination) = record::destination(&bytes) else {
         return count(&metrics().messages_dropped, "unreadable-envelope");
     };
@@ -165,14 +170,14 @@ fn message(shared: &Shared, local: &dyn Local, way: Way, bytes: Bytes, source: S
     if !way.sought {
         // It went to everybody: the others have their own copies.
         if !stranded && local.wants(&destination) {
-            deliver(shared, local, way, bytes);
+            deliver(shared, local, way, bytes, list);
         }
         return;
     }
     let Some(addressee) = shared.addressee(&destination) else {
         // As above: a broadcast that went only to those who wanted it.
         if !stranded && local.wants(&destination) {
-            deliver(shared, local, way, bytes);
+            deliver(shared, local, way, bytes, list);
         }
         return;
     };
@@ -180,7 +185,7 @@ fn message(shared: &Shared, local: &dyn Local, way: Way, bytes: Bytes, source: S
     let (holds, wants) = (shared.interests.holds(&name), local.wants(&destination));
     let way = Way { repeated: way.repeated || stranded, ..way };
     if holds || wants {
-        deliver(shared, local, way, bytes.clone());
+        deliver(shared, local, way, bytes.clone(), list.clone());
     }
     // Who has a pattern for it may never have had the name.
     if stranded || !(holds || wants) {
@@ -188,13 +193,14 @@ fn message(shared: &Shared, local: &dyn Local, way: Way, bytes: Bytes, source: S
             return count(&metrics().messages_dropped, "receiver-moved-on");
         }
         let way = Way { hops: way.hops + 1, repeated: true, ..way };
-        let what = What::Find { name, way, record: bytes, stranded };
+        let what = What::Find { name, way, record: bytes, list, stranded };
         shared.router.submit(Job::new(what, None, Some(token.clone())));
     }
 }
 
-fn deliver(shared: &Shared, local: &dyn Local, way: Way, bytes: Bytes) {
-    let Some(message) = decoded(bytes) else { return };
+fn deliver(shared: &Shared, local: &dyn Local, way: Way, bytes: Bytes, list: Option<ListVersion>) {
+    let Some(mut message) = decoded(bytes) else { return };
+    message.list = list;
     if way.repeated && shared.recent.knows(&message.id) {
         return count(&metrics().messages_dropped, "repeated");
     }

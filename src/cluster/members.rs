@@ -151,8 +151,10 @@ impl Shared {
                 }
             }
         }
-        if let Some(local) = self.local() {
-            local.died(boot);
+        if let Some(local) = self.local()
+            && !local.died(boot, alive).await
+        {
+            return tracing::debug!(dead = %boot, "what it has left is not all looked after");
         }
         let removed = async {
             self.store.forget(boot).await.map_err(|error| error.to_string())?;

@@ -23,6 +23,7 @@ mod patterns;
 mod recent;
 mod router;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -40,8 +41,9 @@ use crate::destination::Destinations;
 use crate::ids::{Boot, NodeId};
 use crate::mailbox::shared::{Append, SharedStore};
 use crate::message::Message;
-use crate::registry::{Name, Registry};
-use crate::relay::{Inbox, Relay};
+use crate::registry::{Name, Registry, RegistryError};
+use crate::relay::{Inbox, Later, Relay};
+use crate::rooms::shared::SharedRooms;
 
 use envelope::Way;
 use interests::Interests;
@@ -74,8 +76,9 @@ pub trait Local: Send + Sync {
     /// What the shared store keeps may have changed without notice: look again at everything that is open.
     fn look_again(&self);
 
-    /// A run of a node is dead for good, and this node looks after what it left.
-    fn died(&self, boot: &Boot);
+    /// A run of a node is dead for good, and this node looks after what it left; `alive` are the runs that live. `false` when
+    /// that cannot be done to its end now. Can be repeated.
+    fn died<'a>(&'a self, boot: &'a Boot, alive: &'a HashMap<NodeId, Boot>) -> Later<'a, bool>;
 }
 
 /// Where a message of this node has to go besides its own sessions.
@@ -133,6 +136,8 @@ pub struct Backends {
     pub store: Arc<dyn SharedStore>,
     /// Between nodes.
     pub relay: Arc<dyn Relay>,
+    /// Who is in which room.
+    pub rooms: Arc<dyn SharedRooms>,
 }
 
 /// This node's part in the cluster.
@@ -153,7 +158,10 @@ pub(crate) struct Shared {
     local: OnceLock<Weak<dyn Local>>,
     registry: Arc<dyn Registry>,
     store: Arc<dyn SharedStore>,
+    rooms: Arc<dyn SharedRooms>,
     registry_up: AtomicBool,
+    /// See [`Cluster::leave_remains`].
+    remains: AtomicBool,
     router: Router,
     interests: Interests,
     members: Members,
@@ -167,7 +175,7 @@ impl Cluster {
     /// [`Seed`].
     #[must_use]
     pub fn new(seed: Seed, config: ClusterConfig, backends: Backends) -> Self {
-        let Backends { registry, store, relay } = backends;
+        let Backends { registry, store, relay, rooms } = backends;
         let shared = Arc::new(Shared {
             node: seed.node,
             stream: seed.boot.as_str().into(),
@@ -175,7 +183,9 @@ impl Cluster {
             local: OnceLock::new(),
             registry,
             store,
+            rooms,
             registry_up: AtomicBool::new(true),
+            remains: AtomicBool::new(false),
             router: Router::new(relay, config.relay, config.window),
             interests: Interests::default(),
             members: Members::default(),
@@ -230,9 +240,11 @@ impl Cluster {
                     self.shared.recent.insert(&message.id);
                 }
                 let way = Way { by_name_only, sought: true, ..Way::default() };
-                What::Find { name: Name::User(addressee), way, record, stranded: false }
+                What::Find { name: Name::User(addressee), way, record, list: message.list.clone(), stranded: false }
             }
-            Target::Destination => What::Broadcast { destination: (&*message.destination).into(), record },
+            Target::Destination => {
+                What::Broadcast { destination: (&*message.destination).into(), record, list: message.list.clone() }
+            }
             Target::Kept(keep) => {
                 let queue: Box<str> = (&*message.destination).into();
                 What::Keep { append: Append { queue, record, sent_at: message.sent_at, keep } }
@@ -279,6 +291,29 @@ impl Cluster {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn SharedStore> {
         &self.shared.store
+    }
+
+    /// The rooms that all nodes share.
+    #[must_use]
+    pub fn rooms(&self) -> &Arc<dyn SharedRooms> {
+        &self.shared.rooms
+    }
+
+    /// Whether Redis answers, as far as is known.
+    #[must_use]
+    pub fn is_registry_up(&self) -> bool {
+        self.shared.registry_up.load(Ordering::Acquire)
+    }
+
+    /// Redis did not answer somebody else: until it does again, nobody waits for it, and then [`Local::look_again`] is
+    /// called.
+    pub fn registry_failed(&self, why: &str) {
+        self.shared.registry_failed(&RegistryError(why.into()));
+    }
+
+    /// What this node has entered is not all taken back: at its end others are to find it dead and look after that.
+    pub fn leave_remains(&self) {
+        self.shared.remains.store(true, Ordering::Release);
     }
 
     /// What is wrong now, in words for an operator; empty when all is well.
@@ -328,6 +363,9 @@ impl Cluster {
             tracing::warn!(?limit, "the relay did not end in order; what it holds is adopted by another node");
         }
         self.stop.cancel();
+        if shared.remains.load(Ordering::Acquire) {
+            return tracing::warn!("others find this node dead and end what it has left");
+        }
         let boot = self.boot();
         let gone = async {
             shared.store.forget(&boot).await.map_err(|error| error.to_string())?;

@@ -209,6 +209,7 @@ impl Config {
             }
         }
         problems.take(&Key::root("relay"), self.relay.check());
+        problems.take(&Key::root("rooms"), self.rooms.check());
     }
 
     fn limits(&self, problems: &mut Problems<'_>) {

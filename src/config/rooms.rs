@@ -58,10 +58,10 @@ pub struct AnnouncementConfig {
 }
 
 /// `[rooms]`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RoomsConfig {
-    /// Rooms with at least one member.
+    /// Rooms with at least one member; in a cluster, on this node.
     pub max_rooms: usize,
     /// Members of one room: each join and leave may send the whole list to all of them.
     pub max_members: usize,
@@ -70,10 +70,35 @@ pub struct RoomsConfig {
     /// Size of one member's profile as JSON.
     #[serde(with = "units::bytes")]
     pub profile_size_limit: usize,
+    /// In a cluster: the key of Redis under which a room is a hash of profiles by member, with `{room}` where its name
+    /// stands. For services that look there; by default `{key_prefix}:room:{room}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis_key: Option<String>,
+}
+
+impl RoomsConfig {
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        let Some(key) = &self.redis_key else { return Ok(()) };
+        match key.split_once("{room}") {
+            Some((before, after)) if !before.is_empty() && !format!("{before}{after}").contains(['{', '}']) => Ok(()),
+            _ => Err(format!(
+                "redis_key: {key:?} must begin with a text of its own and hold {{room}} once, and no other brace"
+            )),
+        }
+    }
 }
 
 impl Default for RoomsConfig {
     fn default() -> Self {
-        Self { max_rooms: 10_000, max_members: 1_000, max_rooms_per_session: 64, profile_size_limit: 4096 }
+        Self {
+            max_rooms: 10_000,
+            max_members: 1_000,
+            max_rooms_per_session: 64,
+            profile_size_limit: 4096,
+            redis_key: None,
+        }
     }
 }

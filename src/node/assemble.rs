@@ -23,6 +23,7 @@ use crate::registry::Registry;
 use crate::registry::cached::Cached;
 use crate::registry::redis::RedisRegistry;
 use crate::relay::amqp::AmqpRelay;
+use crate::rooms::redis::RedisRooms;
 use crate::rooms::{self, MemoryRooms, RoomRules, Rooms};
 use crate::routes::{self, Routes};
 use crate::session::identify::Trusting;
@@ -76,7 +77,7 @@ fn broker_config(config: &Config, node: &NodeId, text: &str, name: &str) -> Resu
         policies,
         outbox_limit: config.outbox.send_buffer_size_limit,
         routes,
-        rooms: Rooms::new(rules, MemoryRooms::new(config.rooms)),
+        rooms: Rooms::new(rules, MemoryRooms::new(config.rooms.clone())),
         mailbox: config.mailbox,
         // The random id of a node is new at every start; one that stays would give the ids of an earlier run again.
         ids: MessageIds::new(if config.server.node_id.is_some() { &unused } else { node }),
@@ -103,7 +104,8 @@ pub(super) async fn join(config: &Config, node: &NodeId) -> Result<Option<Arc<Cl
     };
     let registry: Arc<dyn Registry> = Arc::new(RedisRegistry::new(client.clone(), redis));
     let registry = if redis.cache.is_zero() { registry } else { Arc::new(Cached::new(registry, redis.cache)) };
-    let backends = Backends { registry, store: Arc::new(RedisStore::new(client)), relay: Arc::new(relay) };
+    let rooms = Arc::new(RedisRooms::new(client.clone(), config.rooms.redis_key.as_deref()));
+    let backends = Backends { registry, store: Arc::new(RedisStore::new(client)), relay: Arc::new(relay), rooms };
     Ok(Some(Arc::new(Cluster::new(seed, settings, backends))))
 }
 
@@ -174,8 +176,11 @@ pub(super) fn assemble(
 /// Lets go of what outlives the sessions, within `limit` where other nodes take over what is left.
 pub(super) async fn close(shared: &Shared, limit: Duration) {
     if let Some(cluster) = shared.broker.cluster() {
-        if tokio::time::timeout(limit / 2, shared.broker.kept().told()).await.is_err() {
+        if tokio::time::timeout(limit / 4, shared.broker.kept().told()).await.is_err() {
             tracing::warn!("Redis does not know of every proved delivery: some messages will come again");
+        }
+        if tokio::time::timeout(limit / 4, shared.broker.left_all_rooms()).await.is_err() {
+            cluster.leave_remains();
         }
         return cluster.leave(limit / 2).await;
     }

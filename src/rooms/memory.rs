@@ -63,7 +63,25 @@ impl MemoryRooms {
         self.rooms.is_empty()
     }
 
-    fn admit(&self, seat: Seat<'_>, profile: &str) -> Result<(), RoomError> {
+    /// Whether the session is in any room.
+    pub(super) fn is_anywhere(&self, session: &str) -> bool {
+        self.sessions.contains_key(session)
+    }
+
+    pub(super) const fn limits(&self) -> &RoomsConfig {
+        &self.limits
+    }
+
+    /// Every member of every room.
+    pub(super) fn places(&self) -> impl Iterator<Item = (&Arc<str>, Member)> {
+        self.rooms.iter().flat_map(|(room, entries)| {
+            let member = |(id, entry): (&Arc<str>, &Entry)| Member { id: id.clone(), profile: entry.profile.clone() };
+            entries.members.iter().map(move |entry| (room, member(entry)))
+        })
+    }
+
+    /// Whether a join would be within all bounds.
+    pub(super) fn admit(&self, seat: Seat<'_>, profile: &str) -> Result<(), RoomError> {
         let limits = &self.limits;
         for name in [seat.room, seat.member] {
             if name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_control) {
@@ -219,7 +237,13 @@ mod tests {
 
     #[test]
     fn every_bound_is_named() {
-        let limits = RoomsConfig { max_rooms: 2, max_members: 2, max_rooms_per_session: 1, profile_size_limit: 3 };
+        let limits = RoomsConfig {
+            max_rooms: 2,
+            max_members: 2,
+            max_rooms_per_session: 1,
+            profile_size_limit: 3,
+            redis_key: None,
+        };
         let mut rooms = MemoryRooms::new(limits);
         let mut join = |room: &str, member: &str, session: &str, profile: &str| {
             rooms.join(seat(room, member, session), profile, Hold::Route).map_err(|error| error.to_string())

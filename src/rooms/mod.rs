@@ -13,7 +13,9 @@
 
 mod check;
 mod memory;
+pub mod redis;
 mod rules;
+pub mod shared;
 
 use std::sync::Arc;
 
@@ -187,18 +189,25 @@ impl<S: RoomStore> Rooms<S> {
         &self.store
     }
 
+    /// The rules, and the store.
+    pub(crate) fn into_parts(self) -> (RoomRules, S) {
+        (self.rules, self.store)
+    }
+
     fn join(&mut self, seat: Seat<'_>, profile: &str, hold: Hold) -> Result<RoomState, Refusal> {
         let new = self.store.join(seat, profile, hold)?;
         let members = self.profiles(seat.room);
         let member = Member { id: seat.member.into(), profile: profile.into() };
-        let announcements = if new { self.rules.announce_join(seat.room, &member, &members) } else { Vec::new() };
-        Ok(RoomState { member: Some(member.profile), members, announcements })
+        let announcements = if new { self.rules.announce_join(seat.room, &member, &members, None) } else { Vec::new() };
+        Ok(RoomState { member: Some(member.profile), members, announcements, version: None })
     }
 
     fn announce_leaves(&self, left: &[Departure]) -> Vec<Action> {
         let gone = left.iter().filter(|departure| departure.last);
-        gone.flat_map(|Departure { room, member, .. }| self.rules.announce_leave(room, member, || self.profiles(room)))
-            .collect()
+        gone.flat_map(|Departure { room, member, .. }| {
+            self.rules.announce_leave(room, member, || self.profiles(room), None)
+        })
+        .collect()
     }
 
     fn profiles(&self, room: &str) -> Vec<Arc<str>> {
@@ -216,7 +225,7 @@ impl<S: RoomStore> RoomsView for Rooms<S> {
                 let left = self.store.leave(&room, member.as_deref(), session, None);
                 let announcements = self.announce_leaves(&left);
                 let member = left.into_iter().next().map(|departure| departure.member.profile);
-                Ok(RoomState { member, members: self.profiles(&room), announcements })
+                Ok(RoomState { member, members: self.profiles(&room), announcements, version: None })
             }
             RoomRequest::Read { room } => Ok(RoomState { members: self.profiles(&room), ..RoomState::default() }),
         }

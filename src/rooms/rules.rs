@@ -6,6 +6,7 @@ use stampede_protocol::stomp::Headers;
 
 use super::Member;
 use crate::destination::{Captures, Pattern, is_pattern};
+use crate::message::ListVersion;
 use crate::routes::{
     Action, Found, JsonTemplate, Lookup, Output, Refusal, Template, Variable, Who, follow, member, member_id,
     member_profile, members,
@@ -66,8 +67,14 @@ impl RoomRules {
         Ok(None)
     }
 
-    pub(super) fn announce_join(&self, room: &str, member: &Member, members: &[Arc<str>]) -> Vec<Action> {
-        self.announce(room, member, |rule| &rule.on_join, || members.to_vec())
+    pub(super) fn announce_join(
+        &self,
+        room: &str,
+        member: &Member,
+        members: &[Arc<str>],
+        version: Option<&ListVersion>,
+    ) -> Vec<Action> {
+        self.announce(room, member, |rule| &rule.on_join, || members.to_vec(), version)
     }
 
     pub(super) fn announce_leave(
@@ -75,8 +82,9 @@ impl RoomRules {
         room: &str,
         member: &Member,
         members: impl FnOnce() -> Vec<Arc<str>>,
+        version: Option<&ListVersion>,
     ) -> Vec<Action> {
-        self.announce(room, member, |rule| &rule.on_leave, members)
+        self.announce(room, member, |rule| &rule.on_leave, members, version)
     }
 
     fn announce(
@@ -85,11 +93,12 @@ impl RoomRules {
         member: &Member,
         outputs: impl Fn(&Rule) -> &[Output],
         members: impl FnOnce() -> Vec<Arc<str>>,
+        version: Option<&ListVersion>,
     ) -> Vec<Action> {
         let matching = |rule: &Rule| rule.pattern.captures(room);
         let found = self.rules.iter().find_map(|rule| matching(rule).map(|captures| (rule, captures)));
         let Some((rule, captures)) = found.filter(|(rule, _)| !outputs(rule).is_empty()) else { return Vec::new() };
-        let lookup = Announcement { room, captures, member, members: members() };
+        let lookup = Announcement { room, captures, member, members: members(), version };
         // Nobody waits for an answer here: what cannot be addressed, because a part of its destination is empty, has no
         // receiver.
         let sends = |output: &Output| output.sends(&lookup, None, &Headers::new()).unwrap_or_default();
@@ -125,6 +134,7 @@ struct Announcement<'a> {
     captures: Captures<'a>,
     member: &'a Member,
     members: Vec<Arc<str>>,
+    version: Option<&'a ListVersion>,
 }
 
 impl Lookup for Announcement<'_> {
@@ -138,5 +148,9 @@ impl Lookup for Announcement<'_> {
             // Not in the scope with which these templates are read.
             _ => Found::Missing,
         })
+    }
+
+    fn list(&self) -> Option<&ListVersion> {
+        self.version
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::variable::{Found, Lookup, Variable, follow};
 use super::{Captures, Refusal, RoomState, SendInput};
+use crate::message::ListVersion;
 
 /// One frame, the names its destination gives, and the room once it has been asked.
 pub(crate) struct Context<'a> {
@@ -61,6 +62,10 @@ impl Lookup for Context<'_> {
             // Announcements of rooms alone know these; no route is read with them in its scope.
             Variable::Room | Variable::MemberId => Found::Missing,
         })
+    }
+
+    fn list(&self) -> Option<&ListVersion> {
+        self.room.as_ref()?.version.as_ref()
     }
 }
 

@@ -76,6 +76,16 @@ impl JsonTemplate {
         Ok(out)
     }
 
+    pub(super) fn for_each_variable(&self, see: &mut dyn FnMut(&Variable)) {
+        match self {
+            Self::Fixed(_) => {}
+            Self::Variable(variable) => see(variable),
+            Self::Text(template) => template.for_each_variable(see),
+            Self::List(items) => items.iter().for_each(|item| item.for_each_variable(see)),
+            Self::Table(fields) => fields.iter().for_each(|(_, value)| value.for_each_variable(see)),
+        }
+    }
+
     fn write(&self, lookup: &dyn Lookup, out: &mut String) -> Result<(), Refusal> {
         match self {
             Self::Fixed(text) => out.push_str(text),

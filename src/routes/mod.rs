@@ -28,6 +28,7 @@ use self::context::Context;
 use self::guard::Guard;
 use self::variable::quote;
 use crate::destination::{Captures, Pattern, PatternIndex};
+use crate::message::ListVersion;
 
 pub use check::check;
 pub(crate) use check::optional;
@@ -100,6 +101,8 @@ pub enum Action {
         body: Bytes,
         /// Headers beside those above.
         headers: Headers,
+        /// If the message is nothing but a list of members that several nodes change: which.
+        list: Option<ListVersion>,
     },
     /// Answer the subscriber with one MESSAGE on the destination it subscribed to.
     Reply {
@@ -199,6 +202,8 @@ pub struct RoomState {
     pub members: Vec<Arc<str>>,
     /// What the configuration of the room says about this change.
     pub announcements: Vec<Action>,
+    /// Which list `members` is, where several nodes change it.
+    pub version: Option<ListVersion>,
 }
 
 #[derive(Debug, Clone)]
@@ -274,6 +279,21 @@ impl Matched<'_, '_> {
         context.room = Some(state);
         actions.extend(self.route.actions(&context)?);
         Ok(actions)
+    }
+
+    /// What the route asks of a room, without doing it; everything else the peer can get wrong is found.
+    ///
+    /// # Errors
+    ///
+    /// As [`Matched::run`], but for what the room refuses.
+    pub fn request(&self, input: &SendInput<'_>) -> Result<Option<RoomRequest>, Refusal> {
+        if self.route.room.is_none() {
+            return Ok(None);
+        }
+        let context = Context::new(&self.captures, input);
+        self.route.admit(&context)?;
+        self.route.actions(&context)?;
+        self.route.request(&context)
     }
 
     /// The pattern of the route, e.g. for a log.

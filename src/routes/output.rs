@@ -6,7 +6,7 @@ use stampede_protocol::stomp::Headers;
 
 use super::json::{JsonTemplate, Step};
 use super::template::Template;
-use super::variable::{Lookup, Scope};
+use super::variable::{Lookup, Scope, Variable};
 use super::{Action, Refusal, SendInput};
 use crate::config::problem::{Key, Problems};
 use crate::destination::{Destinations, Kind, is_pattern};
@@ -17,6 +17,8 @@ pub(crate) struct Output {
     to: Box<[Template]>,
     content: Content,
     content_type: Option<Box<str>>,
+    /// Whether the content follows from the list of members alone, so that a newer list makes an older one useless.
+    is_list: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -47,12 +49,14 @@ impl Output {
             return Ok(Vec::new());
         }
         let (body, content_type) = self.content(lookup, frame)?;
+        let list = lookup.list().filter(|_| self.is_list);
         let send = |to: &Template| {
             Ok(Action::Send {
                 destination: to.destination(lookup)?,
                 content_type: content_type.clone(),
                 body: body.clone(),
                 headers: headers.clone(),
+                list: list.cloned(),
             })
         };
         self.to.iter().map(send).collect()
@@ -73,6 +77,23 @@ impl Output {
             Content::Text(text) => (text.text(lookup)?.into(), Some("text/plain;charset=UTF-8")),
         };
         Ok((body, self.content_type.as_deref().or(usual).map(str::to_owned)))
+    }
+}
+
+impl Content {
+    fn is_list(&self) -> bool {
+        let (mut members, mut others) = (false, false);
+        let mut see = |variable: &Variable| match variable {
+            Variable::Members => members = true,
+            Variable::Room => {}
+            _ => others = true,
+        };
+        match self {
+            Self::Unchanged => {}
+            Self::Json(json) => json.for_each_variable(&mut see),
+            Self::Text(text) => text.for_each_variable(&mut see),
+        }
+        members && !others
     }
 }
 
@@ -106,7 +127,8 @@ pub(crate) fn check_output(
         (None, Some(body)) => Content::Text(problems.take(&key.name("body"), Template::parse(body, scope))?),
         (None, None) => Content::Unchanged,
     };
-    Some(Output { to: to.into(), content, content_type: config.content_type.map(Box::from) })
+    let is_list = content.is_list();
+    Some(Output { to: to.into(), content, content_type: config.content_type.map(Box::from), is_list })
 }
 
 /// Reads a JSON template; a mistake goes to `problems`.

@@ -54,6 +54,14 @@ impl Template {
         if let [Part::Variable(variable)] = &*self.parts { Some(variable) } else { None }
     }
 
+    pub(super) fn for_each_variable(&self, see: &mut dyn FnMut(&Variable)) {
+        self.parts.iter().for_each(|part| {
+            if let Part::Variable(variable) = part {
+                see(variable)
+            }
+        });
+    }
+
     /// The text with `sample` in place of every variable.
     pub(crate) fn sample(&self, sample: &str) -> String {
         let text = |part: &Part| if let Part::Text(text) = part { text.to_string() } else { sample.to_owned() };

@@ -22,13 +22,18 @@ impl RoomsView for Asked {
     fn apply(&mut self, _: &str, request: RoomRequest) -> Result<RoomState, Refusal> {
         self.0.push(request);
         let announcements = vec![send("/topic/announced", "", None)];
-        Ok(RoomState { member: Some("{\"n\":1}".into()), members: vec!["1".into(), "[2]".into()], announcements })
+        Ok(RoomState {
+            member: Some("{\"n\":1}".into()),
+            members: vec!["1".into(), "[2]".into()],
+            announcements,
+            version: None,
+        })
     }
 }
 
 fn send(destination: &str, body: &str, content_type: Option<&str>) -> Action {
     let (destination, content_type) = (destination.to_owned(), content_type.map(str::to_owned));
-    Action::Send { destination, content_type, body: body.to_owned().into(), headers: Headers::new() }
+    Action::Send { destination, content_type, body: body.to_owned().into(), headers: Headers::new(), list: None }
 }
 
 fn run(routes: &Routes, destination: &str, body: &str) -> (Result<Vec<Action>, Refusal>, Vec<RoomRequest>) {
@@ -82,6 +87,7 @@ fn without_a_template_the_body_passes_as_it_came() {
         content_type: Some("text/x".into()),
         body: "b".into(),
         headers: headers.clone(),
+        list: None,
     };
     assert_eq!(actions.unwrap(), [sent("/topic/a"), sent("/queue/all")]);
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::Refusal;
+use crate::message::ListVersion;
 
 /// A variable that exists where it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,6 +206,11 @@ pub(crate) fn follow<'v>(value: &'v Value, path: &[Box<str>]) -> Option<&'v Valu
 pub(crate) trait Lookup {
     /// What `variable` stands for.
     fn find(&self, variable: &Variable) -> Result<Found<'_>, Refusal>;
+
+    /// Which list of members `members` is, where several nodes change it.
+    fn list(&self) -> Option<&ListVersion> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -129,23 +129,27 @@ fn dispatch(shared: &Shared, job: Job, by_interest: bool, answers: &mut Answers<
         What::Session { node, session, rest, record } => {
             groups.add(Route::Nodes(vec![node]), &Item::Session { session, rest, record }, part);
         }
-        What::Broadcast { destination, record } => {
+        What::Broadcast { destination, record, list } => {
             let name = by_interest.then(|| Name::Destination(destination.clone()));
             let way = Way { sought: by_interest, ..Way::default() };
             let sought = Sought { name: name.as_ref(), destination: &destination, stranded: false };
             match by_interest.then(|| nodes(shared, answers, sought)).flatten() {
-                None => groups.add(Route::Everyone, &Item::Message { way: Way::default(), record }, part),
+                None => groups.add(Route::Everyone, &Item::Message { way: Way::default(), record, list }, part),
                 Some(nodes) if nodes.is_empty() => {}
-                Some(nodes) => groups.add(Route::Nodes(nodes), &Item::Message { way, record }, part),
+                Some(nodes) => groups.add(Route::Nodes(nodes), &Item::Message { way, record, list }, part),
             }
         }
-        What::Find { name, way, record, stranded } => {
+        What::Find { name, way, record, list, stranded } => {
             let destination = record::destination(&record).unwrap_or_default();
             match nodes(shared, answers, Sought { name: Some(&name), destination: &destination, stranded }) {
                 // Everybody looks; nobody sends it on.
-                None => groups.add(Route::Everyone, &Item::Message { way: Way { sought: false, ..way }, record }, part),
+                None => groups.add(
+                    Route::Everyone,
+                    &Item::Message { way: Way { sought: false, ..way }, record, list },
+                    part,
+                ),
                 Some(nodes) if nodes.is_empty() => {}
-                Some(nodes) => groups.add(Route::Nodes(nodes), &Item::Message { way, record }, part),
+                Some(nodes) => groups.add(Route::Nodes(nodes), &Item::Message { way, record, list }, part),
             }
         }
         What::Keep { append } => {
@@ -163,7 +167,8 @@ fn dispatch(shared: &Shared, job: Job, by_interest: bool, answers: &mut Answers<
             };
             if let Some(route) = to_patterns {
                 let also = Part { charge: None, outcome: part.outcome.clone(), _token: None };
-                groups.add(route, &Item::Message { way: Way::default(), record: record.clone() }, also);
+                let item = Item::Message { way: Way::default(), record: record.clone(), list: None };
+                groups.add(route, &item, also);
             }
             let mut remote: Vec<NodeId> = Vec::new();
             let boot = shared.boot();

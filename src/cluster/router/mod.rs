@@ -23,6 +23,7 @@ use super::{Outcome, Shared};
 use crate::config::cluster::Relay as RelayConfig;
 use crate::ids::NodeId;
 use crate::mailbox::shared::Append;
+use crate::message::ListVersion;
 use crate::registry::Name;
 use crate::relay::{Relay, RelayError, Route, Token};
 
@@ -66,9 +67,9 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) enum What {
     /// To the nodes with receivers for the name. It is `stranded` when it lay in a queue that nobody reads.
-    Find { name: Name, way: Way, record: Bytes, stranded: bool },
+    Find { name: Name, way: Way, record: Bytes, list: Option<ListVersion>, stranded: bool },
     /// To all nodes, or those with subscribers.
-    Broadcast { destination: Box<str>, record: Bytes },
+    Broadcast { destination: Box<str>, record: Bytes, list: Option<ListVersion> },
     /// To one session.
     Session { node: NodeId, session: ByteString, rest: ByteString, record: Bytes },
     /// Into the shared store, and to those who have its destination open.

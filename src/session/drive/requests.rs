@@ -34,11 +34,12 @@ impl<L: Link> Drive<L> {
             }
             Request::Subscribe(subscribe) => self.subscribe(subscribe, now),
             Request::Unsubscribe { slot, receipt, .. } => {
+                // Confirmed when it is dropped, or later, when the rooms of all nodes know.
                 let mut handover = Handover::new(Arc::clone(&self.handle), receipt);
                 if let Some(slot) = self.slots.take(slot) {
                     self.context.broker.unsubscribe(&slot.placement, &mut handover);
                     if let Some(destination) = slot.joins {
-                        self.context.broker.leave_by_subscription(&self.handle, &destination);
+                        self.context.broker.leave_by_subscription(&self.handle, &destination, &mut handover);
                     }
                 }
             }

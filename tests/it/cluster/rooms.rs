@@ -1,6 +1,6 @@
 //! A room is one room, whatever nodes its members are on; and every leave is announced once.
 
-use super::is_forgotten;
+use super::{is_forgotten, send};
 use crate::support::client::{Client, body};
 use crate::support::cluster::Cluster;
 
@@ -125,4 +125,103 @@ fn a_node_that_ends_in_order_takes_its_members_out() {
     assert_eq!(status.code(), Some(0), "{errors}");
     told(&mut watcher, "left", "ann");
     watcher.is_quiet();
+}
+
+#[test]
+fn every_way_to_end_a_session_leaves_once() {
+    let cluster = Cluster::with(ROOMS, 2);
+    let mut watchers = [watcher(&cluster, 0), watcher(&cluster, 1)];
+    let ways: [fn(Client); 3] = [
+        |mut member| member.confirmed("DISCONNECT", ""),
+        |member| drop(member),
+        |mut member| {
+            member.send("SHOUT\n\n\0");
+            member.error(1002);
+        },
+    ];
+    for way in ways {
+        let member = member(&cluster, 1, "ann");
+        watchers.iter_mut().for_each(|watcher| told(watcher, "joined", "ann"));
+        way(member);
+        watchers.iter_mut().for_each(|watcher| told(watcher, "left", "ann"));
+    }
+    watchers.iter_mut().for_each(Client::is_quiet);
+}
+
+#[test]
+fn a_receipt_comes_when_the_room_has_changed() {
+    let cluster = Cluster::with(ROOMS, 2);
+    let mut other = cluster.user(1, "other");
+    other.subscribe("0", "/topic/members/r");
+    let mut ann = cluster.user(0, "ann");
+    // What follows a join goes behind it, also where it needs no room.
+    ann.subscribe("0", "/topic/members/r");
+    ann.send(
+        "SEND\ndestination:/app/join/r/ann\n\n{\"id\":\"ann\"}\0SEND\ndestination:/topic/members/r\n\n2\0\
+         SEND\ndestination:/app/leave/r\nreceipt:left\n\n\0",
+    );
+    ann.message("[{\"id\":\"ann\"}]");
+    ann.message("2");
+    assert!(ann.expect("RECEIPT").contains("receipt-id:left"));
+    send(&mut ann, "/app/join/r/ann", "{}");
+    ann.message("[{}]");
+    for body in ["[{\"id\":\"ann\"}]", "2", "[{}]"] {
+        other.message(body);
+    }
+}
+
+#[test]
+fn without_redis_nobody_joins_and_a_leave_is_told_later() {
+    let mut cluster = Cluster::with(ROOMS, 2);
+    let mut watcher = watcher(&cluster, 1);
+    let ann = member(&cluster, 0, "ann");
+    told(&mut watcher, "joined", "ann");
+    cluster.redis().freeze();
+    let mut bob = cluster.user(0, "bob");
+    bob.send("SEND\ndestination:/app/join/r/bob\n\n{}\0");
+    let refused = bob.error(1002);
+    assert!(refused.contains("the rooms of all nodes cannot be reached"), "{refused}");
+    drop(ann);
+    cluster.redis().thaw();
+    told(&mut watcher, "left", "ann");
+    watcher.is_quiet();
+}
+
+#[test]
+fn the_example_of_co_editing_runs_on_two_nodes() {
+    const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/co-editing/stampede.toml"));
+    let cluster = Cluster::with(EXAMPLE, 2);
+    let page = |node: usize, id: &str| {
+        let mut page = Client::connect(cluster.node(node).address, "/cooperate", "1.2", &["heart-beat:0,0"]);
+        for destination in [
+            "/user/34/topic/users",
+            "/user/34/topic/popUser",
+            "/topic/content/34",
+            "/topic/over",
+            &format!("/user/{id}/34/queue/chat"),
+        ] {
+            page.subscribe(destination, destination);
+        }
+        page
+    };
+    let (ann_is, ben_is) = ("{\"id\":\"12\",\"username\":\"Ann\"}", "{\"id\":\"13\",\"username\":\"Ben\"}");
+    let (mut ann, mut ben) = (page(0, "12"), page(1, "13"));
+    let both = |ann: &mut Client, ben: &mut Client, body: &str| [ann, ben].map(|page| drop(page.message(body)));
+    send(&mut ann, "/app/pushUser/12/34", ann_is);
+    both(&mut ann, &mut ben, &format!("[{ann_is}]"));
+    send(&mut ben, "/app/pushUser/13/34", ben_is);
+    both(&mut ann, &mut ben, &format!("[{ann_is},{ben_is}]"));
+    send(&mut ann, "/app/chat/12/13/34", "hi");
+    ben.message("{\"message\":\"hi\",\"from\":\"12\",\"to\":\"13\",\"blogId\":\"34\"}");
+    send(&mut ben, "/app/sync/13/34", "# T");
+    both(&mut ann, &mut ben, "{\"from\":\"13\",\"content\":\"# T\",\"blogId\":\"34\"}");
+    send(&mut ann, "/app/taskOver/12", "34");
+    both(&mut ann, &mut ben, "{\"id\":\"12\",\"blogId\":\"34\"}");
+    drop(ben);
+    ann.message(ben_is);
+    ann.message(&format!("[{ann_is}]"));
+    send(&mut ann, "/app/destroy/34", "12");
+    ann.message(ann_is);
+    ann.message("[]");
+    ann.is_quiet();
 }

@@ -128,7 +128,8 @@ impl World {
         };
         let registry = Arc::new(Remote { inner: Arc::clone(&self.registry), link: Arc::clone(&link) });
         let store = Arc::new(Remote { inner: Arc::clone(&self.store), link: Arc::clone(&link) });
-        let backends = Backends { registry, store, relay: Arc::clone(&relay) as _ };
+        let rooms = Arc::new(stampede::rooms::shared::Memory::default());
+        let backends = Backends { registry, store, relay: Arc::clone(&relay) as _, rooms };
         let cluster = Arc::new(Cluster::new(seed, settings, backends));
         let config = broker_config(&format!("{id}.{}", self.nodes.len()), self.keep);
         let broker = Arc::new(Broker::new(id.clone(), config, Behind::Cluster(Arc::clone(&cluster))).unwrap());

@@ -172,7 +172,7 @@ fn a_receipt_comes_when_the_room_has_changed() {
 
 #[test]
 fn without_redis_nobody_joins_and_a_leave_is_told_later() {
-    let mut cluster = Cluster::with(ROOMS, 2);
+    let cluster = Cluster::with(ROOMS, 2);
     let mut watcher = watcher(&cluster, 1);
     let ann = member(&cluster, 0, "ann");
     told(&mut watcher, "joined", "ann");

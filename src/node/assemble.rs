@@ -21,6 +21,7 @@ use crate::mailbox::memory::MemoryStore;
 use crate::mailbox::redis::RedisStore;
 use crate::registry::redis::RedisRegistry;
 use crate::relay::amqp::AmqpRelay;
+use crate::relay::amqp::work::AmqpWork;
 use crate::rooms::{self, MemoryRooms, RoomRules, Rooms};
 use crate::routes::{self, Routes};
 use crate::session::identify::Trusting;
@@ -98,6 +99,7 @@ pub(super) async fn join(config: &Config, node: &NodeId) -> Result<Option<Arc<Cl
         registry: Arc::new(RedisRegistry::new(client.clone(), redis)),
         store: Arc::new(RedisStore::new(client)),
         relay: Arc::new(relay),
+        work: Arc::new(AmqpWork::start(rabbitmq, config.relay.send_timeout, node.clone())),
     };
     Ok(Some(Arc::new(Cluster::new(seed, settings, backends))))
 }

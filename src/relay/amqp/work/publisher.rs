@@ -131,10 +131,9 @@ impl Publisher {
                     }));
                 }
                 while confirms.len() < WINDOW
-                    && let Some((sending, offer)) = self.lines.next_to_send()
+                    && let Some(next) = self.begin_next(channel)
                 {
-                    let name = queue::name(&self.inner.config.work_queue_prefix, &offer.queue.destination);
-                    let begun = begun(begin(channel, name, sending, offer)).await;
+                    let begun = begun(next).await;
                     confirms.push(begun);
                 }
             }
@@ -173,6 +172,12 @@ impl Publisher {
                 return End::Closed;
             }
         }
+    }
+
+    fn begin_next(&mut self, channel: &Channel) -> Option<Later<Confirmed>> {
+        let (sending, offer) = self.lines.next_to_send()?;
+        let name = queue::name(&self.inner.config.work_queue_prefix, &offer.queue.destination);
+        Some(begin(channel, name, sending, offer))
     }
 
     fn confirmed(&mut self, sending: &Sending, confirmation: Confirmation) {

@@ -126,9 +126,7 @@ impl KeptDestinations {
             (Queues::Alone(queues), _) => {
                 queues.subscribe(name, policy, consumer, unix_millis(), &mut |effect| self.carry_out(effect))
             }
-            (Queues::Shared(queues, _), Mode::Everyone) => {
-                queues.subscribe(name, policy, consumer, handover.waiter())
-            }
+            (Queues::Shared(queues, _), Mode::Everyone) => queues.subscribe(name, policy, consumer, handover.waiter()),
             (Queues::Shared(_, queues), Mode::One) => {
                 queues.subscribe(name, policy.keep, consumer, waiter(name, session, handover))
             }

@@ -108,7 +108,7 @@ impl Broker {
             Behind::Cluster(cluster) => {
                 let work = Arc::clone(cluster.work());
                 (KeptDestinations::shared(config.mailbox, work), Some(cluster))
-            },
+            }
         };
         let recovered = kept.recover(&config.policies)?;
         if recovered.messages + recovered.orphaned > 0 {

@@ -294,7 +294,11 @@ impl<C: Copy + Eq + Hash + Send + 'static> Inner<C> {
         let message = match record::decode(record) {
             Ok(message) if &*message.destination == name => message,
             Ok(other) => {
-                tracing::error!(queue = name, message_for = &*other.destination, "a work queue holds somebody else's message");
+                tracing::error!(
+                    queue = name,
+                    message_for = &*other.destination,
+                    "a work queue holds somebody else's message"
+                );
                 return state.unreadable.push(delivery);
             }
             Err(error) => {

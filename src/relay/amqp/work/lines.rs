@@ -330,7 +330,8 @@ mod tests {
         assert!(results.lock().is_empty());
         lines.next_undeclared().unwrap();
         lines.declared("/a", Ok(()));
-        lines.settle(&send_all(&mut lines)[0].1, Ok(()));
+        let again = send_all(&mut lines);
+        lines.settle(&again[0].1, Ok(()));
         assert_eq!(*results.lock(), [(1, true)]);
     }
 

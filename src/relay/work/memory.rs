@@ -120,6 +120,13 @@ fn settle(state: &Weak<Mutex<State>>, name: &str, number: u64, at: u64, verdict:
         && verdict != Verdict::Ack
     {
         queue.ready.insert(at, (record, true));
+        // To the end: others are asked first.
+        if verdict == Verdict::Reject
+            && let Some(turn) = queue.consumers.iter().position(|consumer| consumer.number == number)
+        {
+            let consumer = queue.consumers.remove(turn);
+            queue.consumers.push(consumer);
+        }
     }
 }
 

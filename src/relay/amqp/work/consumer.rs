@@ -1,5 +1,6 @@
 //! Takes messages of work queues: one connection for all of them, one channel for each.
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -190,45 +191,45 @@ impl Consumer {
         queue::declare(connection, &self.inner.config.work_queue_prefix, &self.queue).await?;
         let opening = async {
             let channel = connection.create_channel().await?;
-            let consumer = self.begin(&channel).await?;
+            let consumer = self.begin(&channel, self.prefetch).await?;
             Ok::<_, lapin::Error>((channel, consumer))
         };
         opening.await.map_err(|error| Undeclared::Passing(error.to_string()))
     }
 
-    async fn begin(&self, channel: &Channel) -> lapin::Result<lapin::Consumer> {
-        channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
+    async fn begin(&self, channel: &Channel, prefetch: u16) -> lapin::Result<lapin::Consumer> {
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
         let options = BasicConsumeOptions::default();
         channel.basic_consume(self.name.clone(), "".into(), options, FieldTable::default()).await
     }
 
     async fn serve(&mut self, channel: &Channel, mut consumer: lapin::Consumer) -> End {
         let (settle, mut settled) = mpsc::unbounded_channel();
+        let mut open = Open { unsettled: HashSet::new(), prefetch: self.prefetch, settle };
         loop {
+            let mut rejected = Vec::new();
             let result = tokio::select! {
                 // Settled first: it makes room, and what was proved before the end must be told.
                 biased;
-                Some((tag, verdict)) = settled.recv() => apply(channel, tag, verdict).await,
+                Some(first) = settled.recv() => {
+                    let more = std::iter::from_fn(|| settled.try_recv().ok());
+                    open.settle(channel, std::iter::once(first).chain(more), &mut rejected).await
+                }
                 control = self.control.recv() => match control {
-                    Some(Control::Widen(prefetch)) => match self.widen(channel, &mut consumer, prefetch, &settle).await {
-                        Ok(wider) => {
-                            consumer = wider;
-                            Ok(())
-                        }
-                        Err(error) => Err(error),
-                    },
+                    Some(Control::Widen(prefetch)) => {
+                        self.prefetch = prefetch;
+                        Ok(())
+                    }
                     None => {
-                        while let Ok((tag, verdict)) = settled.try_recv() {
-                            if verdict == Verdict::Ack && apply(channel, tag, verdict).await.is_err() {
-                                break;
-                            }
-                        }
+                        let rest = std::iter::from_fn(|| settled.try_recv().ok());
+                        // What could not be told comes again.
+                        let _told = open.settle(channel, rest, &mut rejected).await;
                         return End::Cancelled;
                     }
                 },
                 delivery = consumer.next() => match delivery {
                     Some(Ok(delivery)) => {
-                        self.deliver(delivery, &settle);
+                        self.deliver(delivery, &mut open);
                         Ok(())
                     }
                     Some(Err(error)) => Err(error),
@@ -236,14 +237,21 @@ impl Consumer {
                     None => return End::Lost("the queue was deleted".into()),
                 },
             };
+            let room = self.room(&open);
+            let again = result.is_ok() && (!rejected.is_empty() || room / 2 >= open.prefetch);
+            let result = match result {
+                Ok(()) if again => self.begin_again(channel, &mut consumer, &mut open, &rejected).await,
+                result => result,
+            };
             if let Err(error) = result {
                 return End::Lost(error.to_string());
             }
         }
     }
 
-    fn deliver(&self, delivery: lapin::message::Delivery, settle: &mpsc::UnboundedSender<(u64, Verdict)>) {
-        let (tag, settle) = (delivery.delivery_tag, settle.clone());
+    fn deliver(&self, delivery: lapin::message::Delivery, open: &mut Open) {
+        let (tag, settle) = (delivery.delivery_tag, open.settle.clone());
+        open.unsettled.insert(tag);
         let settle = WorkDelivery::new(move |verdict| {
             // Whoever reads it may have ended: then the broker hands the message out again.
             let _told = settle.send((tag, verdict));
@@ -251,26 +259,64 @@ impl Consumer {
         self.sink.deliver(Bytes::from(delivery.data), delivery.redelivered, settle);
     }
 
-    /// The prefetch of a consumer never changes, so a new one takes its place; what the old one has stays open.
-    async fn widen(
-        &mut self,
+    /// How many more may come.
+    fn room(&self, open: &Open) -> u16 {
+        self.prefetch.saturating_sub(u16::try_from(open.unsettled.len()).unwrap_or(u16::MAX))
+    }
+
+    /// Ends the consumer and begins a new one. What is rejected in between comes to any other consumer before it comes here
+    /// again. The prefetch of a consumer never changes, and what an earlier one has does not count towards it.
+    async fn begin_again(
+        &self,
         channel: &Channel,
         consumer: &mut lapin::Consumer,
-        prefetch: u16,
-        settle: &mpsc::UnboundedSender<(u64, Verdict)>,
-    ) -> lapin::Result<lapin::Consumer> {
-        self.prefetch = prefetch;
+        open: &mut Open,
+        rejected: &[u64],
+    ) -> lapin::Result<()> {
         channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
         while let Some(delivery) = consumer.next().await {
-            self.deliver(delivery?, settle);
+            self.deliver(delivery?, open);
         }
-        self.begin(channel).await
+        for tag in rejected {
+            open.give_back(channel, *tag).await?;
+        }
+        // 0 would be without a limit.
+        open.prefetch = self.room(open).max(1);
+        *consumer = self.begin(channel, open.prefetch).await?;
+        Ok(())
     }
 }
 
-async fn apply(channel: &Channel, tag: u64, verdict: Verdict) -> lapin::Result<()> {
-    match verdict {
-        Verdict::Ack => channel.basic_ack(tag, BasicAckOptions::default()).await,
-        Verdict::Reject | Verdict::GiveBack => channel.basic_reject(tag, BasicRejectOptions { requeue: true }).await,
+/// What a channel was given.
+struct Open {
+    unsettled: HashSet<u64>,
+    /// Of the consumer there is now.
+    prefetch: u16,
+    settle: mpsc::UnboundedSender<(u64, Verdict)>,
+}
+
+impl Open {
+    async fn settle(
+        &mut self,
+        channel: &Channel,
+        settled: impl Iterator<Item = (u64, Verdict)>,
+        rejected: &mut Vec<u64>,
+    ) -> lapin::Result<()> {
+        for (tag, verdict) in settled {
+            match verdict {
+                Verdict::Ack => {
+                    channel.basic_ack(tag, BasicAckOptions::default()).await?;
+                    self.unsettled.remove(&tag);
+                }
+                Verdict::Reject => rejected.push(tag),
+                Verdict::GiveBack => self.give_back(channel, tag).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn give_back(&mut self, channel: &Channel, tag: u64) -> lapin::Result<()> {
+        self.unsettled.remove(&tag);
+        channel.basic_reject(tag, BasicRejectOptions { requeue: true }).await
     }
 }

@@ -105,6 +105,8 @@ pub struct ClusterConfig {
     pub destinations: Destinations,
     /// `[relay]`
     pub relay: RelayConfig,
+    /// `rabbitmq.window`: most envelopes that wait for their confirm.
+    pub window: usize,
     /// `redis.lease_renewal`
     pub lease_renewal: Duration,
 }
@@ -180,7 +182,7 @@ impl Cluster {
             store,
             work,
             registry_up: AtomicBool::new(true),
-            router: Router::new(relay, config.relay),
+            router: Router::new(relay, config.relay, config.window),
             interests: Interests::default(),
             members: Members::default(),
             recent: Recent::default(),

@@ -343,7 +343,7 @@ impl<C: Copy + Eq + Hash + Send + 'static> WorkSink for Sink<C> {
             state.opened = result.is_ok();
             waiting = std::mem::take(&mut state.waiting);
         });
-        let result = result.as_ref().map(|()| ());
+        let result = result.as_ref().copied();
         waiting.into_iter().for_each(|(_, waiter)| waiter(result));
     }
 

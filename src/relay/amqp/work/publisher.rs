@@ -41,6 +41,7 @@ enum End {
 
 type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Confirmed = (Sending, lapin::Result<Confirmation>);
+type Declared = (Box<str>, Result<(), Undeclared>);
 
 /// The publisher's own state, connection or not.
 struct Publisher {
@@ -115,7 +116,7 @@ impl Publisher {
     async fn serve(&mut self, connection: &Arc<Connection>, channel: &Channel) -> End {
         let mut events = pin!(connection.events_listener());
         let mut confirms: FuturesUnordered<Later<Confirmed>> = FuturesUnordered::new();
-        let mut declarations: FuturesUnordered<Later<(Box<str>, Result<(), Undeclared>)>> = FuturesUnordered::new();
+        let mut declarations: FuturesUnordered<Later<Declared>> = FuturesUnordered::new();
         let mut blocked = connection.status().blocked();
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {

@@ -140,11 +140,13 @@ impl KeptDestinations {
         }
     }
 
-    pub(super) fn unsubscribe(&self, seat: &KeptSeat) {
+    pub(super) fn unsubscribe(&self, seat: &KeptSeat, handover: &mut Handover) {
         let mut effects = |effect| self.carry_out(effect);
         match (&self.queues, seat.mode) {
             (Queues::Alone(queues), _) => queues.unsubscribe(&seat.name, seat.consumer, &mut effects),
-            (Queues::Shared(queues, _), Mode::Everyone) => queues.unsubscribe(&seat.name, seat.consumer, &mut effects),
+            (Queues::Shared(queues, _), Mode::Everyone) => {
+                queues.unsubscribe(&seat.name, seat.consumer, handover.waiter(), &mut effects);
+            }
             (Queues::Shared(_, queues), Mode::One) => queues.unsubscribe(&seat.name, seat.consumer),
         }
         let mut consumers = self.consumers.0.write();
@@ -154,14 +156,14 @@ impl KeptDestinations {
         }
     }
 
-    pub(super) fn settle(&self, seat: &KeptSeat, how: Settlement, seq: u64) {
+    pub(super) fn settle(&self, seat: &KeptSeat, how: Settlement, seq: u64, handover: &mut Handover) {
         let mut effects = |effect| self.carry_out(effect);
         let (name, consumer) = (&*seat.name, seat.consumer);
         match (&self.queues, seat.mode, how) {
             (Queues::Alone(queues), _, Settlement::Ack) => queues.settle(name, consumer, &[seq], &mut effects),
             (Queues::Alone(queues), _, Settlement::Nack) => queues.reject(name, consumer, &[seq], &mut effects),
             (Queues::Shared(queues, _), Mode::Everyone, Settlement::Ack) => {
-                queues.settle(name, consumer, &[seq], &mut effects);
+                queues.settle(name, consumer, &[seq], handover.waiter(), &mut effects);
             }
             (Queues::Shared(queues, _), Mode::Everyone, Settlement::Nack) => {
                 queues.reject(name, consumer, &[seq], &mut effects);

@@ -107,6 +107,8 @@ pub struct ClusterConfig {
     pub relay: RelayConfig,
     /// `rabbitmq.window`: most envelopes that wait for their confirm.
     pub window: usize,
+    /// `redis.lease`
+    pub lease: Duration,
     /// `redis.lease_renewal`
     pub lease_renewal: Duration,
 }
@@ -236,7 +238,7 @@ impl Cluster {
                     self.shared.recent.insert(&message.id);
                 }
                 let way = Way { by_name_only, sought: true, ..Way::default() };
-                What::Find { name: Name::User(addressee), way, record }
+                What::Find { name: Name::User(addressee), way, record, stranded: false }
             }
             Target::Destination => What::Broadcast { destination: (&*message.destination).into(), record },
             Target::Kept(keep) => {

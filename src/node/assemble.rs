@@ -99,6 +99,7 @@ pub(super) async fn join(config: &Config, node: &NodeId) -> Result<Option<Arc<Cl
         destinations: destinations(config),
         relay: config.relay,
         window: rabbitmq.window,
+        lease: redis.lease,
         lease_renewal: redis.lease_renewal,
     };
     let registry: Arc<dyn Registry> = Arc::new(RedisRegistry::new(client.clone(), redis));

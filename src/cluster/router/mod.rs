@@ -65,8 +65,8 @@ pub(super) struct Job {
 /// Where it has to go.
 #[derive(Debug)]
 pub(super) enum What {
-    /// To the nodes with receivers for the name.
-    Find { name: Name, way: Way, record: Bytes },
+    /// To the nodes with receivers for the name. It is `stranded` when it lay in a queue that nobody reads.
+    Find { name: Name, way: Way, record: Bytes, stranded: bool },
     /// To all nodes, or those with subscribers.
     Broadcast { destination: Box<str>, record: Bytes },
     /// To one session.

@@ -31,6 +31,8 @@ impl Kind {
 pub(super) struct Letter {
     pub(super) kind: Kind,
     pub(super) from: usize,
+    /// Which session of the sender.
+    pub(super) session: u64,
     /// For [`Kind::Topic`] 0.
     pub(super) to: usize,
     pub(super) number: u64,
@@ -38,16 +40,17 @@ pub(super) struct Letter {
 
 impl Letter {
     pub(super) fn body(&self) -> String {
-        format!("{} {} {} {}", self.kind.name(), self.from, self.to, self.number)
+        format!("{} {} {} {} {}", self.kind.name(), self.from, self.session, self.to, self.number)
     }
 
     pub(super) fn read(body: &str) -> Option<Self> {
         let mut words = body.split(' ');
         let name = words.next()?;
         let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name)?;
-        let (from, to, number) =
-            (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some(Self { kind, from, to, number })
+        let mut next = || -> Option<u64> { words.next()?.parse().ok() };
+        let (from, session) = (next()?, next()?);
+        let (to, number) = (next()?, next()?);
+        Some(Self { kind, from: from as usize, session, to: to as usize, number })
     }
 }
 
@@ -108,10 +111,10 @@ impl History {
         found.extend(wrong.map(|got| format!("reached somebody else: {got:?}")));
     }
 
-    /// Per sender and destination, what was confirmed comes in the order in which it was sent; a repetition may come
-    /// later. A mailbox has one order over all sessions of its user, a topic one in each.
+    /// Per sending session and destination, what was confirmed comes in the order in which it was sent; a repetition may
+    /// come later. A mailbox has one order over all sessions of its user, a topic one in each.
     fn disorder(&self, found: &mut Vec<String>) {
-        let mut last: BTreeMap<(Kind, usize, usize, u64), u64> = BTreeMap::new();
+        let mut last: BTreeMap<(Kind, u64, usize, u64), u64> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         for got in &self.got {
             let session = match got.letter.kind {
@@ -124,7 +127,7 @@ impl History {
             if !new || !self.confirmed.contains(&got.letter) {
                 continue;
             }
-            let last = last.entry((got.letter.kind, got.letter.from, got.by, session)).or_default();
+            let last = last.entry((got.letter.kind, got.letter.session, got.by, session)).or_default();
             if got.letter.number < *last {
                 found.push(format!("out of order, after number {last}: {got:?}"));
             }
@@ -144,7 +147,7 @@ impl History {
 }
 
 fn letter(kind: Kind, number: u64) -> Letter {
-    Letter { kind, from: 1, to: if kind == Kind::Topic { 0 } else { 2 }, number }
+    Letter { kind, from: 1, session: 9, to: if kind == Kind::Topic { 0 } else { 2 }, number }
 }
 
 fn got(letter: Letter, by: usize) -> Got {

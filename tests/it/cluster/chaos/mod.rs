@@ -95,7 +95,7 @@ fn nothing_confirmed_is_lost_whatever_breaks() {
 /// A letter behind all others into every mailbox; who has read it has read everything.
 async fn last_words(stage: &Stage) {
     for to in 0..USERS {
-        let letter = Letter { kind: Kind::Kept, from: USERS, to, number: 1 };
+        let letter = Letter { kind: Kind::Kept, from: USERS, session: u64::MAX, to, number: 1 };
         let node = *stage.nodes.lock().last().unwrap();
         user::send_last(stage, node, letter).await.unwrap();
         User::read_to_the_end(to, stage, node, letter).await.unwrap();

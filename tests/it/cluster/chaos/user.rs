@@ -101,7 +101,7 @@ impl User {
             if stage.over.load(Ordering::Acquire) {
                 break;
             }
-            let letter = self.next_letter();
+            let letter = self.next_letter(session.number);
             let destination = match letter.kind {
                 Kind::Topic => "/topic/all".to_owned(),
                 kind => format!("/user/u{}/queue/{}", letter.to, kind.name()),
@@ -116,7 +116,7 @@ impl User {
         Ok(())
     }
 
-    fn next_letter(&mut self) -> Letter {
+    fn next_letter(&mut self, session: u64) -> Letter {
         let kind = match self.random.below(10) {
             0..6 => Kind::Kept,
             6..8 => Kind::Live,
@@ -125,7 +125,7 @@ impl User {
         let to = if kind == Kind::Topic { 0 } else { self.random.below(self.users as u64) as usize };
         let count = &mut self.counts[to][kind as usize];
         *count += 1;
-        Letter { kind, from: self.number, to, number: *count }
+        Letter { kind, from: self.number, session, to, number: *count }
     }
 }
 

@@ -12,6 +12,7 @@ use super::{Broker, Handover};
 use crate::cluster::{Cluster, Local, Target};
 use crate::destination::Kind;
 use crate::ids::{Boot, NodeId, SessionId};
+use crate::mailbox::queue::{Mode, Policy as Kept};
 use crate::mailbox::record;
 use crate::message::Message;
 use crate::registry::Name;
@@ -48,7 +49,8 @@ impl Broker {
         handover: &mut Handover,
     ) {
         let target = match (policy.kept, self.destinations.send_target(&message.destination)) {
-            (Some(kept), _) => Target::Kept(kept.keep),
+            (Some(Kept { mode: Mode::One, keep }), _) => Target::Work(keep),
+            (Some(Kept { mode: Mode::Everyone, keep }), _) => Target::Kept(keep),
             (None, Kind::UserExplicit { addressee, .. }) => {
                 Target::User { addressee: (&*addressee).into(), by_name_only }
             }

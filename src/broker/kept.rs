@@ -11,34 +11,40 @@ use stampede_protocol::stomp::{Fault, FaultKind};
 
 use super::policy::Policies;
 use super::topics::Subscriber;
-use super::{Handover, Pending};
+use super::{Handover, Pending, SessionHandle};
 use crate::close::CloseReason;
 use crate::cluster::Cluster;
 use crate::config::mailbox::Mailbox;
 use crate::mailbox;
 use crate::mailbox::directory::{Kept, Recovered};
-use crate::mailbox::queue::{Effect, Policy, Removal};
+use crate::mailbox::queue::{Effect, Mode, Policy, Removal};
 use crate::mailbox::shared::SharedKept;
+use crate::mailbox::work::{Waiter, WorkKept};
 use crate::mailbox::{Completion, KeepStore, Refused, StoreError};
 use crate::message::Message;
-use crate::outbox::{self, Delivery, Overflow};
+use crate::outbox::{self, Delivery, Entry, Overflow};
+use crate::relay::RelayError;
+use crate::relay::work::WorkRelay;
 use crate::telemetry::{count, metrics};
 
 /// All kept destinations of a node, and the subscriptions to them.
 #[derive(Debug)]
 pub struct KeptDestinations {
     queues: Queues,
-    /// Lock order: queue, then this, then outbox.
-    consumers: RwLock<Slab<Subscriber>>,
+    consumers: Arc<Consumers>,
 }
+
+/// The subscriptions. Lock order: queue, then this, then outbox.
+#[derive(Debug, Default)]
+struct Consumers(RwLock<Slab<Subscriber>>);
 
 /// Where the messages lie.
 #[derive(Debug)]
 enum Queues {
     /// On this node.
     Alone(Kept<Consumer>),
-    /// Where all nodes find them.
-    Shared(SharedKept<Consumer>),
+    /// Where all nodes find them: mailboxes and work queues.
+    Shared(SharedKept<Consumer>, WorkKept<Consumer>),
 }
 
 /// Names a subscription to a kept destination.
@@ -50,27 +56,32 @@ pub(crate) struct Consumer(usize);
 pub struct KeptSeat {
     name: Box<str>,
     consumer: Consumer,
+    mode: Mode,
 }
 
 impl KeptDestinations {
     pub(super) fn alone(limits: Mailbox, store: Arc<dyn KeepStore>) -> Self {
-        Self { queues: Queues::Alone(Kept::new(limits, store)), consumers: RwLock::default() }
+        Self { queues: Queues::Alone(Kept::new(limits, store)), consumers: Arc::default() }
     }
 
-    pub(super) fn shared(limits: Mailbox) -> Self {
-        Self { queues: Queues::Shared(SharedKept::new(limits)), consumers: RwLock::default() }
+    pub(super) fn shared(limits: Mailbox, work: Arc<dyn WorkRelay>) -> Self {
+        let consumers = Arc::<Consumers>::default();
+        let (mailboxes, told) = (SharedKept::new(limits), Arc::clone(&consumers));
+        let effects = move |effect| told.carry_out(effect);
+        let work = WorkKept::new(work, limits, Arc::clone(mailboxes.metrics()), unix_millis, effects);
+        Self { queues: Queues::Shared(mailboxes, work), consumers }
     }
 
     pub(super) fn recover(&self, policies: &Policies) -> Result<Recovered, StoreError> {
         match &self.queues {
             Queues::Alone(queues) => queues.recover(unix_millis(), &|name| policies.of(name).kept),
-            Queues::Shared(_) => Ok(Recovered::default()),
+            Queues::Shared(..) => Ok(Recovered::default()),
         }
     }
 
     /// Looks after what is shared; never ends.
     pub(super) async fn run(&self, cluster: &Cluster) {
-        if let Queues::Shared(queues) = &self.queues {
+        if let Queues::Shared(queues, _) = &self.queues {
             let effects = |effect| self.carry_out(effect);
             queues.run(&**cluster.store(), || cluster.boot(), unix_millis, &effects).await;
         }
@@ -78,14 +89,14 @@ impl KeptDestinations {
 
     /// Waits until the shared store knows what is proved.
     pub async fn told(&self) {
-        if let Queues::Shared(queues) = &self.queues {
+        if let Queues::Shared(queues, _) = &self.queues {
             queues.told().await;
         }
     }
 
     /// A message that the shared store keeps under this number.
     pub(super) fn arrive(&self, name: &str, seq: u64, bytes: Bytes, now_ms: u64) {
-        let Queues::Shared(queues) = &self.queues else { return };
+        let Queues::Shared(queues, _) = &self.queues else { return };
         if !queues.is_open(name) {
             return;
         }
@@ -96,7 +107,7 @@ impl KeptDestinations {
     }
 
     pub(super) fn look_again(&self) {
-        if let Queues::Shared(queues) = &self.queues {
+        if let Queues::Shared(queues, _) = &self.queues {
             queues.look_again();
         }
     }
@@ -108,17 +119,22 @@ impl KeptDestinations {
         subscriber: Subscriber,
         handover: &mut Handover,
     ) -> Result<KeptSeat, Refused> {
-        let consumer = Consumer(self.consumers.write().insert(subscriber));
-        let subscribed = match &self.queues {
-            Queues::Alone(queues) => {
+        let session = Arc::clone(&subscriber.session);
+        let consumer = Consumer(self.consumers.0.write().insert(subscriber));
+        let mode = policy.mode;
+        let subscribed = match (&self.queues, mode) {
+            (Queues::Alone(queues), _) => {
                 queues.subscribe(name, policy, consumer, unix_millis(), &mut |effect| self.carry_out(effect))
             }
-            Queues::Shared(queues) => queues.subscribe(name, policy, consumer, handover.waiter()),
+            (Queues::Shared(queues, _), Mode::Everyone) => queues.subscribe(name, policy, consumer, handover.waiter()),
+            (Queues::Shared(_, queues), Mode::One) => {
+                queues.subscribe(name, policy.keep, consumer, waiter(name, session, handover))
+            }
         };
         match subscribed {
-            Ok(()) => Ok(KeptSeat { name: name.into(), consumer }),
+            Ok(()) => Ok(KeptSeat { name: name.into(), consumer, mode }),
             Err(refused) => {
-                self.consumers.write().try_remove(consumer.0);
+                self.consumers.0.write().try_remove(consumer.0);
                 Err(refused)
             }
         }
@@ -126,13 +142,14 @@ impl KeptDestinations {
 
     pub(super) fn unsubscribe(&self, seat: &KeptSeat, handover: &mut Handover) {
         let mut effects = |effect| self.carry_out(effect);
-        match &self.queues {
-            Queues::Alone(queues) => queues.unsubscribe(&seat.name, seat.consumer, &mut effects),
-            Queues::Shared(queues) => {
+        match (&self.queues, seat.mode) {
+            (Queues::Alone(queues), _) => queues.unsubscribe(&seat.name, seat.consumer, &mut effects),
+            (Queues::Shared(queues, _), Mode::Everyone) => {
                 queues.unsubscribe(&seat.name, seat.consumer, handover.waiter(), &mut effects);
             }
+            (Queues::Shared(_, queues), Mode::One) => queues.unsubscribe(&seat.name, seat.consumer),
         }
-        let mut consumers = self.consumers.write();
+        let mut consumers = self.consumers.0.write();
         consumers.try_remove(seat.consumer.0);
         if consumers.is_empty() {
             consumers.shrink_to_fit();
@@ -142,13 +159,17 @@ impl KeptDestinations {
     pub(super) fn settle(&self, seat: &KeptSeat, how: Settlement, seq: u64, handover: &mut Handover) {
         let mut effects = |effect| self.carry_out(effect);
         let (name, consumer) = (&*seat.name, seat.consumer);
-        match (&self.queues, how) {
-            (Queues::Alone(queues), Settlement::Ack) => queues.settle(name, consumer, &[seq], &mut effects),
-            (Queues::Alone(queues), Settlement::Nack) => queues.reject(name, consumer, &[seq], &mut effects),
-            (Queues::Shared(queues), Settlement::Ack) => {
+        match (&self.queues, seat.mode, how) {
+            (Queues::Alone(queues), _, Settlement::Ack) => queues.settle(name, consumer, &[seq], &mut effects),
+            (Queues::Alone(queues), _, Settlement::Nack) => queues.reject(name, consumer, &[seq], &mut effects),
+            (Queues::Shared(queues, _), Mode::Everyone, Settlement::Ack) => {
                 queues.settle(name, consumer, &[seq], handover.waiter(), &mut effects);
             }
-            (Queues::Shared(queues), Settlement::Nack) => queues.reject(name, consumer, &[seq], &mut effects),
+            (Queues::Shared(queues, _), Mode::Everyone, Settlement::Nack) => {
+                queues.reject(name, consumer, &[seq], &mut effects);
+            }
+            (Queues::Shared(_, queues), Mode::One, Settlement::Ack) => queues.settle(name, consumer, seq),
+            (Queues::Shared(_, queues), Mode::One, Settlement::Nack) => queues.reject(name, consumer, seq),
         }
     }
 
@@ -169,16 +190,19 @@ impl KeptDestinations {
         let mut effects = |effect| self.carry_out(effect);
         match &self.queues {
             Queues::Alone(queues) => queues.sweep(unix_millis(), SWEEP_BUDGET, &mut effects),
-            Queues::Shared(queues) => queues.sweep(unix_millis(), &mut effects),
+            Queues::Shared(mailboxes, work) => {
+                mailboxes.sweep(unix_millis(), &mut effects);
+                work.sweep();
+            }
         }
     }
 
     /// What happens to kept messages, in numbers.
     #[must_use]
-    pub const fn metrics(&self) -> &mailbox::directory::Metrics {
+    pub fn metrics(&self) -> &mailbox::directory::Metrics {
         match &self.queues {
             Queues::Alone(queues) => queues.metrics(),
-            Queues::Shared(queues) => queues.metrics(),
+            Queues::Shared(queues, _) => queues.metrics(),
         }
     }
 
@@ -187,15 +211,21 @@ impl KeptDestinations {
     pub const fn store(&self) -> Option<&Arc<dyn KeepStore>> {
         match &self.queues {
             Queues::Alone(queues) => Some(queues.store()),
-            Queues::Shared(_) => None,
+            Queues::Shared(..) => None,
         }
     }
 
+    fn carry_out(&self, effect: Effect<Consumer>) {
+        self.consumers.carry_out(effect);
+    }
+}
+
+impl Consumers {
     /// Runs under the lock of a queue.
     fn carry_out(&self, effect: Effect<Consumer>) {
         match effect {
             Effect::Deliver { to, seq, message, redelivered } => {
-                let consumers = self.consumers.read();
+                let consumers = self.0.read();
                 let Some(subscriber) = consumers.get(to.0) else { return };
                 let kept = Some(outbox::Kept { seq, redelivered });
                 let delivery = Delivery { message, to: subscriber.to, kept, overflow: Overflow::Close };
@@ -211,7 +241,7 @@ impl KeptDestinations {
                 Removal::TooManyDeliveries => count(&metrics().messages_dropped, "kept-rejected"),
             },
             Effect::Lagged { by, .. } => {
-                if let Some(subscriber) = self.consumers.read().get(by.0) {
+                if let Some(subscriber) = self.0.read().get(by.0) {
                     subscriber.session.outbox.close(CloseReason::SlowConsumer);
                 }
             }
@@ -226,6 +256,20 @@ fn completion(pending: Arc<Pending>) -> Completion {
     Box::new(move |stored| {
         if let Err(error) = stored {
             pending.fail_with(format!("the message could not be kept: {error}"));
+        }
+    })
+}
+
+/// Tells whoever subscribed to a work queue. Who asked for no receipt is not told that it takes long, but that it cannot be.
+fn waiter(name: &str, session: Arc<SessionHandle>, handover: &mut Handover) -> Waiter {
+    let (asked, name) = (handover.if_asked(), Box::<str>::from(name));
+    Box::new(move |opened| {
+        let Err(error) = opened else { return };
+        let text = format!("SUBSCRIBE to {name:?}: {error}");
+        match asked {
+            Some(pending) => pending.failed(&text),
+            None if matches!(error, RelayError::Timeout(_)) => {}
+            None => session.outbox.answer(Entry::Failed(Box::new(Fault::new(FaultKind::Failed, text)))),
         }
     })
 }

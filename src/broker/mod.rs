@@ -108,7 +108,10 @@ impl Broker {
     pub fn new(node: NodeId, config: BrokerConfig, behind: Behind) -> Result<Self, StoreError> {
         let (kept, cluster) = match behind {
             Behind::Store(store) => (KeptDestinations::alone(config.mailbox, store), None),
-            Behind::Cluster(cluster) => (KeptDestinations::shared(config.mailbox), Some(cluster)),
+            Behind::Cluster(cluster) => {
+                let work = Arc::clone(cluster.work());
+                (KeptDestinations::shared(config.mailbox, work), Some(cluster))
+            }
         };
         let recovered = kept.recover(&config.policies)?;
         if recovered.messages + recovered.orphaned > 0 {

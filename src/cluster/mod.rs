@@ -39,10 +39,12 @@ use crate::config::cluster::Relay as RelayConfig;
 use crate::config::mailbox::Keep;
 use crate::destination::Destinations;
 use crate::ids::{Boot, NodeId};
+use crate::mailbox::Refused;
 use crate::mailbox::shared::{Append, SharedStore};
 use crate::message::Message;
 use crate::registry::{Name, Registry, RegistryError};
-use crate::relay::{Inbox, Later, Relay};
+use crate::relay::work::{WorkQueue, WorkRelay};
+use crate::relay::{Inbox, Later, Relay, RelayError};
 use crate::rooms::shared::SharedRooms;
 
 use envelope::Way;
@@ -95,6 +97,8 @@ pub enum Target {
     Destination,
     /// Into the shared store, and to those who have its destination open.
     Kept(Keep),
+    /// Into the work queue of its destination.
+    Work(Keep),
 }
 
 /// How a node takes part, from configuration.
@@ -138,6 +142,8 @@ pub struct Backends {
     pub relay: Arc<dyn Relay>,
     /// Who is in which room.
     pub rooms: Arc<dyn SharedRooms>,
+    /// Work queues.
+    pub work: Arc<dyn WorkRelay>,
 }
 
 /// This node's part in the cluster.
@@ -159,6 +165,7 @@ pub(crate) struct Shared {
     registry: Arc<dyn Registry>,
     store: Arc<dyn SharedStore>,
     rooms: Arc<dyn SharedRooms>,
+    work: Arc<dyn WorkRelay>,
     registry_up: AtomicBool,
     /// See [`Cluster::leave_remains`].
     remains: AtomicBool,
@@ -175,7 +182,7 @@ impl Cluster {
     /// [`Seed`].
     #[must_use]
     pub fn new(seed: Seed, config: ClusterConfig, backends: Backends) -> Self {
-        let Backends { registry, store, relay, rooms } = backends;
+        let Backends { registry, store, relay, rooms, work } = backends;
         let shared = Arc::new(Shared {
             node: seed.node,
             stream: seed.boot.as_str().into(),
@@ -184,6 +191,7 @@ impl Cluster {
             registry,
             store,
             rooms,
+            work,
             registry_up: AtomicBool::new(true),
             remains: AtomicBool::new(false),
             router: Router::new(relay, config.relay, config.window),
@@ -249,8 +257,47 @@ impl Cluster {
                 let queue: Box<str> = (&*message.destination).into();
                 What::Keep { append: Append { queue, record, sent_at: message.sent_at, keep } }
             }
+            Target::Work(keep) => return self.offer(&message.destination, keep, record, outcome),
         };
         self.shared.router.submit(Job::new(what, outcome, None));
+    }
+
+    /// Puts a message into the work queue of its destination. It counts towards what may wait for the relay.
+    fn offer(&self, destination: &str, keep: Keep, record: Bytes, outcome: Option<Arc<dyn Outcome>>) {
+        let (message_bytes, max_bytes) = (record.len(), keep.max_bytes);
+        let failed = {
+            let destination = destination.to_owned();
+            move |outcome: Option<Arc<dyn Outcome>>, why: &dyn fmt::Display| {
+                if let Some(outcome) = outcome {
+                    outcome.failed(&format!("SEND to {destination:?}: {why}"));
+                }
+            }
+        };
+        // RabbitMQ would take it and drop it at once.
+        if message_bytes > max_bytes {
+            return failed(outcome, &Refused::TooLarge { message_bytes, max_bytes });
+        }
+        let charge = match self.shared.router.charge(message_bytes) {
+            Ok(charge) => charge,
+            Err(full) => return failed(outcome, &full),
+        };
+        let queue = WorkQueue { destination: destination.into(), keep };
+        let done = move |offered: Result<(), RelayError>| {
+            // Who looks at the load because of the outcome must find it gone.
+            drop(charge);
+            match offered {
+                Ok(()) => drop(outcome),
+                Err(RelayError::Refused) => failed(outcome, &Full(keep)),
+                Err(error) => failed(outcome, &error),
+            }
+        };
+        self.shared.work.offer(&queue, record, Box::new(done));
+    }
+
+    /// The work queues that all nodes share.
+    #[must_use]
+    pub fn work(&self) -> &Arc<dyn WorkRelay> {
+        &self.shared.work
     }
 
     /// Takes a message for one session of another node.
@@ -352,6 +399,7 @@ impl Cluster {
     /// registry forgets the node. Ends after `limit` at the latest.
     pub async fn leave(&self, limit: Duration) {
         let shared = &self.shared;
+        let work = shared.work.close();
         let orderly = async {
             // New look-ups find this node no more; what is in its queue is looked up again and sent on.
             shared.interests.flush(shared).await;
@@ -359,7 +407,8 @@ impl Cluster {
             shared.router.idle().await;
             shared.router.relay().close().await;
         };
-        if tokio::time::timeout(limit, orderly).await.is_err() {
+        let both = async { tokio::join!(orderly, work) };
+        if tokio::time::timeout(limit, both).await.is_err() {
             tracing::warn!(?limit, "the relay did not end in order; what it holds is adopted by another node");
         }
         self.stop.cancel();
@@ -387,6 +436,20 @@ impl Cluster {
     fn is_found_by_look_up(&self, name: &Name) -> bool {
         use crate::config::cluster::Broadcast;
         self.shared.config.relay.broadcast != Broadcast::Fanout || !matches!(name, Name::Destination(_))
+    }
+}
+
+/// Why a work queue took no more.
+struct Full(Keep);
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Keep { max, max_bytes, .. } = self.0;
+        write!(
+            f,
+            "the destination already keeps as much as it may that nobody has received: {max} messages (keep.max) or \
+             {max_bytes} bytes (keep.max_bytes)"
+        )
     }
 }
 

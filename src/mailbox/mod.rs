@@ -12,6 +12,7 @@ pub mod queue;
 pub mod record;
 pub mod redis;
 pub mod shared;
+pub mod work;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -23,6 +23,7 @@ use crate::registry::Registry;
 use crate::registry::cached::Cached;
 use crate::registry::redis::RedisRegistry;
 use crate::relay::amqp::AmqpRelay;
+use crate::relay::amqp::work::AmqpWork;
 use crate::rooms::redis::RedisRooms;
 use crate::rooms::{self, MemoryRooms, RoomRules, Rooms};
 use crate::routes::{self, Routes};
@@ -104,8 +105,13 @@ pub(super) async fn join(config: &Config, node: &NodeId) -> Result<Option<Arc<Cl
     };
     let registry: Arc<dyn Registry> = Arc::new(RedisRegistry::new(client.clone(), redis));
     let registry = if redis.cache.is_zero() { registry } else { Arc::new(Cached::new(registry, redis.cache)) };
-    let rooms = Arc::new(RedisRooms::new(client.clone(), config.rooms.redis_key.as_deref()));
-    let backends = Backends { registry, store: Arc::new(RedisStore::new(client)), relay: Arc::new(relay), rooms };
+    let backends = Backends {
+        registry,
+        store: Arc::new(RedisStore::new(client.clone())),
+        relay: Arc::new(relay),
+        rooms: Arc::new(RedisRooms::new(client, config.rooms.redis_key.as_deref())),
+        work: Arc::new(AmqpWork::start(rabbitmq, config.relay.send_timeout, node.clone())),
+    };
     Ok(Some(Arc::new(Cluster::new(seed, settings, backends))))
 }
 

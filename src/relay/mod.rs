@@ -10,6 +10,7 @@
 //! its token was dropped.
 
 pub mod amqp;
+pub mod work;
 
 use std::fmt;
 use std::future::Future;

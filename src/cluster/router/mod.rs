@@ -84,7 +84,7 @@ struct Part {
     _token: Option<Token>,
 }
 
-struct Charge {
+pub(super) struct Charge {
     bytes: usize,
     load: Arc<Load>,
 }
@@ -124,15 +124,20 @@ impl Router {
 
     /// Takes a message; never waits. It fails at once when there is no room.
     pub(super) fn submit(&self, mut job: Job) {
-        let bytes = job.bytes();
-        let waiting_bytes = self.load.bytes.fetch_add(bytes, Ordering::AcqRel);
-        job.part.charge = Some(Charge { bytes, load: Arc::clone(&self.load) });
-        let limit = self.config.buffer_size_limit;
-        if waiting_bytes + bytes > limit {
-            return job.part.fail(&RelayError::Full { waiting_bytes, limit });
+        match self.charge(job.bytes()) {
+            Ok(charge) => job.part.charge = Some(charge),
+            Err(full) => return job.part.fail(&full),
         }
         self.queue.lock().push_back(job);
         self.wake.notify_one();
+    }
+
+    /// Counts what is on its way until the result is dropped.
+    pub(super) fn charge(&self, bytes: usize) -> Result<Charge, RelayError> {
+        let waiting_bytes = self.load.bytes.fetch_add(bytes, Ordering::AcqRel);
+        let charge = Charge { bytes, load: Arc::clone(&self.load) };
+        let limit = self.config.buffer_size_limit;
+        if waiting_bytes + bytes > limit { Err(RelayError::Full { waiting_bytes, limit }) } else { Ok(charge) }
     }
 
     pub(super) fn is_congested(&self) -> bool {

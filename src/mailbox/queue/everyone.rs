@@ -104,6 +104,10 @@ impl<C: Copy + Eq + Hash> Everyone<C> {
         self.forget_handed();
     }
 
+    pub(super) fn holds(&self, c: C, seq: u64) -> bool {
+        self.subscribers.get(&c).is_some_and(|subscriber| subscriber.flight.holds(seq))
+    }
+
     pub(super) fn release(&mut self, c: C, seq: u64) -> bool {
         let Some(subscriber) = self.subscribers.get_mut(&c) else { return false };
         if !subscriber.flight.release(seq) {

@@ -37,6 +37,10 @@ impl Flight {
         true
     }
 
+    pub(super) fn holds(&self, seq: u64) -> bool {
+        self.unproved.contains_key(&seq)
+    }
+
     pub(super) fn fits(&self, bytes: usize) -> bool {
         self.unproved.is_empty()
             || (self.unproved.len() < self.window.messages && self.bytes.saturating_add(bytes) <= self.window.bytes)

@@ -88,6 +88,10 @@ impl Log {
         self.entries.get_mut(&seq)
     }
 
+    pub(super) const fn max_deliveries(&self) -> u32 {
+        self.keep.max_deliveries
+    }
+
     /// Counts one more rejection; `true` when that was the last one allowed.
     pub(super) fn rejected_too_often(&mut self, seq: u64) -> bool {
         let max = self.keep.max_deliveries;

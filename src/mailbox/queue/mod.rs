@@ -158,6 +158,52 @@ impl<C: Copy + Eq + Hash> KeptQueue<C> {
         true
     }
 
+    /// Takes a message that another queue keeps and may ask back; `handed` when somebody may have received it. Gives its
+    /// number.
+    pub fn lend(&mut self, message: Arc<Message>, handed: bool, now_ms: u64) -> u64 {
+        let (seq, kept_at) = (self.log.next_seq(), message.sent_at.min(now_ms));
+        self.insert(seq, message, kept_at);
+        if let Some(entry) = self.log.get_mut(seq) {
+            entry.handed = handed;
+        }
+        seq
+    }
+
+    /// Whether `c` has this delivery and has not proved it.
+    #[must_use]
+    pub fn holds(&self, c: C, seq: u64) -> bool {
+        match &self.flow {
+            Flow::Everyone(flow) => flow.holds(c, seq),
+            Flow::One(flow) => flow.holds(c, seq),
+        }
+    }
+
+    /// Takes a delivery back from `c`, and the message out of the queue without a word; `false` when `c` does not hold it.
+    pub fn withdraw(&mut self, c: C, seq: u64) -> bool {
+        self.release(c, seq) && self.log.remove(seq).is_some()
+    }
+
+    /// As [`KeptQueue::withdraw`] for all messages that no subscriber holds, in a work queue; gives their numbers.
+    pub fn withdraw_waiting(&mut self) -> Vec<u64> {
+        let Flow::One(flow) = &mut self.flow else { return Vec::new() };
+        let waiting = flow.take_waiting();
+        waiting.iter().for_each(|seq| drop(self.log.remove(*seq)));
+        waiting
+    }
+
+    /// `c` could do nothing with this delivery, and nobody else shall try.
+    pub fn give_up(&mut self, c: C, seq: u64) {
+        if self.release(c, seq) {
+            self.remove(seq, Removal::TooManyDeliveries);
+        }
+    }
+
+    /// How often a message may be rejected.
+    #[must_use]
+    pub const fn max_deliveries(&self) -> u32 {
+        self.log.max_deliveries()
+    }
+
     /// A store that is shared with other nodes says that messages with lower numbers than `next_seq` have been and may be
     /// gone. Numbers never fall.
     pub fn skip_to(&mut self, next_seq: u64) {

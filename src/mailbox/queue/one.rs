@@ -58,6 +58,14 @@ impl<C: Copy + Eq + Hash> One<C> {
         self.waiting.extend(worker.flight.into_unproved().filter(|seq| log.contains(*seq)).map(|seq| (seq, None)));
     }
 
+    pub(super) fn holds(&self, c: C, seq: u64) -> bool {
+        self.workers.get(&c).is_some_and(|worker| worker.flight.holds(seq))
+    }
+
+    pub(super) fn take_waiting(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.waiting).into_keys().collect()
+    }
+
     pub(super) fn release(&mut self, c: C, seq: u64) -> bool {
         let Some(worker) = self.workers.get_mut(&c) else { return false };
         if !worker.flight.release(seq) {

@@ -38,7 +38,7 @@ pub struct SharedKept<C> {
     shards: Box<[Shard<C>]>,
     hasher: RandomState,
     limits: Mailbox,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     work: Mutex<Work>,
     wake: Notify,
     swept: AtomicUsize,
@@ -77,7 +77,7 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             limits,
-            metrics: Metrics::default(),
+            metrics: Arc::default(),
             work: Mutex::default(),
             wake: Notify::new(),
             swept: AtomicUsize::new(0),
@@ -85,7 +85,7 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
     }
 
     /// What happened so far.
-    pub const fn metrics(&self) -> &Metrics {
+    pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 

@@ -13,6 +13,7 @@ mod inbox;
 mod publisher;
 mod reader;
 mod topology;
+pub mod work;
 
 use std::fmt;
 use std::sync::Arc;

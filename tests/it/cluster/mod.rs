@@ -11,6 +11,7 @@ mod redis_away;
 mod room_stores;
 mod rooms;
 mod support;
+mod work_queues;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

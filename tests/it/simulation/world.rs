@@ -14,6 +14,8 @@ use stampede::destination::Destinations;
 use stampede::ids::{MessageIds, NodeId};
 use stampede::outbox::{Entry, Overflow, SlotRef, Taken};
 use stampede::registry::Registry as _;
+use stampede::relay::work::{WorkConsumer, WorkQueue, WorkRelay, WorkSink};
+use stampede::relay::{Confirm, Later, RelayError};
 use stampede::rooms::{MemoryRooms, RoomRules, Rooms};
 use stampede::routes::Routes;
 use stampede_protocol::stomp::Headers;
@@ -129,7 +131,8 @@ impl World {
         let registry = Arc::new(Remote { inner: Arc::clone(&self.registry), link: Arc::clone(&link) });
         let store = Arc::new(Remote { inner: Arc::clone(&self.store), link: Arc::clone(&link) });
         let rooms = Arc::new(stampede::rooms::shared::Memory::default());
-        let backends = Backends { registry, store, relay: Arc::clone(&relay) as _, rooms };
+        let work = Arc::new(NoWork);
+        let backends = Backends { registry, store, relay: Arc::clone(&relay) as _, rooms, work };
         let cluster = Arc::new(Cluster::new(seed, settings, backends));
         let config = broker_config(&format!("{id}.{}", self.nodes.len()), self.keep);
         let broker = Arc::new(Broker::new(id.clone(), config, Behind::Cluster(Arc::clone(&cluster))).unwrap());
@@ -332,5 +335,23 @@ fn broker_config(name: &str, max: usize) -> BrokerConfig {
         rooms,
         mailbox: Mailbox::default(),
         ids: MessageIds::new(&NodeId::named(name).unwrap()),
+    }
+}
+
+/// The simulation has no work queues.
+#[derive(Debug)]
+struct NoWork;
+
+impl WorkRelay for NoWork {
+    fn offer(&self, _: &WorkQueue, _: bytes::Bytes, done: Confirm) {
+        done(Err(RelayError::Closed));
+    }
+
+    fn consume(&self, _: &WorkQueue, _: u16, _: Arc<dyn WorkSink>) -> WorkConsumer {
+        WorkConsumer::new(|_| {})
+    }
+
+    fn close(&self) -> Later<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 }

@@ -77,8 +77,8 @@ impl Broker {
         headers.remove_all(&PRIVATE_HEADERS);
         match target {
             Kind::Broker => self.deliver(self.message(destination, headers, body), None, handover),
-            // Nobody can guess the id of a session: who knows it was asked by it, and answers.
-            Kind::UserExplicit { addressee, rest } if self.is_session(&addressee) => {
+            // Its own alone: to that of another a client writes through a route (clause P58).
+            Kind::UserExplicit { addressee, rest } if *addressee == *session.id.as_str() => {
                 let name = self.destinations.user_destination(&addressee, rest);
                 let message = self.message(name.into(), headers, body);
                 self.send_to_session(&addressee, rest, message, handover);

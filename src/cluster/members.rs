@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Shared;
@@ -27,6 +28,8 @@ pub(super) struct Members {
     /// As of the last round, see [`crate::registry::Registry::interruptions`].
     interruptions: AtomicU64,
     trust: Mutex<Trust>,
+    /// A call has failed: the next round comes at once, and says whether that was more than one call.
+    doubt: Notify,
 }
 
 /// Whether look-ups can be believed: a registry that was away may have forgotten what other nodes had entered, and each of
@@ -77,8 +80,14 @@ impl Shared {
         Ok(())
     }
 
-    /// The registry failed: until it answers again, nobody waits for it.
+    /// A call of the registry failed. One that is slow for a moment is not away.
     pub(super) fn registry_failed(&self, error: &RegistryError) {
+        tracing::debug!(%error, "Redis did not answer a question");
+        self.members.doubt.notify_one();
+    }
+
+    /// Until the registry answers again nobody waits for it.
+    fn registry_is_away(&self, error: &RegistryError) {
         if self.registry_up.swap(false, Ordering::AcqRel) {
             tracing::warn!(%error, "Redis does not answer; messages go to every node, kept destinations refuse");
         }
@@ -170,11 +179,20 @@ impl Shared {
 pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         let up = shared.registry_up.load(Ordering::Acquire);
-        tokio::time::sleep(if up { shared.config.lease_renewal } else { RETRY.min(shared.config.lease_renewal) }).await;
-        let nodes = match shared.round().await {
+        let pause = if up { shared.config.lease_renewal } else { RETRY.min(shared.config.lease_renewal) };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shared.members.doubt.notified(), if up => {}
+        }
+        let mut round = shared.round().await;
+        if up && round.is_err() {
+            // What was asked before a server came back fails after it has.
+            round = shared.round().await;
+        }
+        let nodes = match round {
             Ok(nodes) => nodes,
             Err(error) => {
-                shared.registry_failed(&error);
+                shared.registry_is_away(&error);
                 continue;
             }
         };

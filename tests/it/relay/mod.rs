@@ -1,6 +1,7 @@
 //! The relay over RabbitMQ, against a broker that is killed, frozen, cut off and short of memory.
 
 pub(crate) mod contract;
+mod encrypted;
 mod ending;
 mod failures;
 mod start;

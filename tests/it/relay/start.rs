@@ -13,7 +13,7 @@ use crate::support::proxy::{Mode, Proxy};
 use crate::support::rabbit::Rabbit;
 
 /// Why a node cannot start.
-async fn refused(config: &RabbitMq) -> String {
+pub(super) async fn refused(config: &RabbitMq) -> String {
     let inbox = Arc::<Collector>::default();
     let starting = AmqpRelay::start(config, Duration::from_secs(1), NodeId::random(), inbox);
     soon(starting).await.expect_err("it starts")

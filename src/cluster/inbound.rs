@@ -1,18 +1,16 @@
 //! What comes from other nodes.
 //!
-//! Envelopes of one run of a node are numbered and come in order, so one that is not newer than the last is a repetition.
-//! What was in the queue of a dead node, or found no queue, is looked up again; so is a message for a user who has left
-//! this node meanwhile. Both end after [`MAX_HOPS`].
+//! Envelopes of one run of a node are numbered, so that repetitions are known. What was in the queue of a dead node, or found
+//! no queue, is looked up again; so is a message for a user who has left this node meanwhile. Both end after [`MAX_HOPS`].
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use parking_lot::Mutex;
 
 use super::envelope::{Envelope, Item, Way};
 use super::router::{Job, What};
+use super::streams::Streams;
 use super::{Local, Shared};
 use crate::destination::Destinations;
 use crate::mailbox::record;
@@ -23,8 +21,6 @@ use crate::telemetry::{count, metrics};
 
 /// How often one message is looked up again.
 const MAX_HOPS: u8 = 3;
-/// Runs of nodes whose last number is remembered; the oldest are forgotten first, at the price of a repetition.
-const MAX_STREAMS: usize = 1024;
 
 /// Takes envelopes from the relay.
 #[derive(Debug)]
@@ -39,18 +35,6 @@ pub struct Inbound {
 enum WayIn {
     Closed(Vec<(Bytes, Source, Token)>),
     Open(Weak<Shared>),
-}
-
-#[derive(Debug, Default)]
-struct Streams {
-    last: HashMap<ByteString, Last>,
-    clock: u64,
-}
-
-#[derive(Debug)]
-struct Last {
-    seq: u64,
-    heard: u64,
 }
 
 impl Inbound {
@@ -118,27 +102,6 @@ impl Inbox for Inbound {
         if let Some(local) = self.shared().and_then(|shared| shared.local()) {
             local.look_again();
         }
-    }
-}
-
-impl Streams {
-    fn is_new(&mut self, stream: &ByteString, seq: u64) -> bool {
-        self.clock += 1;
-        let heard = self.clock;
-        if let Some(last) = self.last.get_mut(stream) {
-            last.heard = heard;
-            let new = seq > last.seq;
-            last.seq = last.seq.max(seq);
-            return new;
-        }
-        if self.last.len() >= MAX_STREAMS
-            && let Some(oldest) = self.last.iter().min_by_key(|(_, last)| last.heard).map(|(stream, _)| stream.clone())
-        {
-            self.last.remove(&oldest);
-        }
-        // Copied: the text is a slice of the whole envelope.
-        self.last.insert(ByteString::from(&**stream), Last { seq, heard });
-        true
     }
 }
 

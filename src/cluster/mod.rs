@@ -22,6 +22,7 @@ mod members;
 mod patterns;
 mod recent;
 mod router;
+mod streams;
 
 use std::collections::HashMap;
 use std::fmt;

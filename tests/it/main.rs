@@ -7,6 +7,7 @@ mod dev;
 mod documents;
 mod kept;
 mod node;
+mod relay;
 mod simulation;
 mod sockjs;
 mod spring;

@@ -8,6 +8,7 @@
 //!
 //! Nothing here exists per client or per subscription.
 
+mod adopt;
 mod connect;
 mod inbox;
 mod publisher;
@@ -15,6 +16,7 @@ mod reader;
 mod topology;
 pub mod work;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +25,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{AdoptError, Confirm, Inbox, Later, Relay, RelayError, Route};
 use crate::config::cluster::RabbitMq;
@@ -33,12 +37,13 @@ use topology::Topology;
 
 /// How long the end of a node waits for confirms.
 const CLOSE_WITHIN: Duration = Duration::from_secs(3);
+/// How often the log repeats that there is no connection.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub struct AmqpRelay {
     inner: Arc<Inner>,
     commands: mpsc::UnboundedSender<Command>,
-    retire: Mutex<Option<oneshot::Sender<oneshot::Sender<()>>>>,
 }
 
 /// What the tasks share.
@@ -49,8 +54,14 @@ pub(crate) struct Inner {
     send_timeout: Duration,
     publishing: AtomicBool,
     reading: AtomicBool,
-    /// The log has said that a connection is lost: once until it is back.
-    complained: Mutex<Vec<&'static str>>,
+    /// When the log said last that a connection is lost.
+    complained: Mutex<HashMap<&'static str, Instant>>,
+    /// The node's queue is to be read to its end.
+    retire: CancellationToken,
+    /// It is, or cannot be; nothing is read any more.
+    retired: CancellationToken,
+    /// The relay is no longer used.
+    ended: CancellationToken,
 }
 
 impl AmqpRelay {
@@ -73,45 +84,48 @@ impl AmqpRelay {
             publishing: AtomicBool::new(false),
             reading: AtomicBool::new(false),
             complained: Mutex::default(),
+            retire: CancellationToken::new(),
+            retired: CancellationToken::new(),
+            ended: CancellationToken::new(),
         });
         let (commands, received) = mpsc::unbounded_channel();
-        let (retire, retired) = oneshot::channel();
+        // Ends the tasks when this fails, or is given up.
+        let relay = Self { inner: Arc::clone(&inner), commands };
         let (reads, reading) = oneshot::channel();
-        tokio::spawn(inbox::run(Arc::clone(&inner), reads, retired));
+        tokio::spawn(inbox::run(Arc::clone(&inner), reads));
         // In turn: what nobody reads yet would be an orphan.
         first(reading).await?;
         let (publishes, publishing) = oneshot::channel();
-        tokio::spawn(publisher::run(Arc::clone(&inner), received, publishes));
+        tokio::spawn(publisher::run(inner, received, publishes));
         first(publishing).await?;
-        Ok(Self { inner, commands, retire: Mutex::new(Some(retire)) })
+        Ok(relay)
     }
 }
 
 async fn first(ready: oneshot::Receiver<Result<(), String>>) -> Result<(), String> {
-    ready.await.unwrap_or_else(|_| Err("the relay ended".into())).map_err(|error| {
-        format!(
-            "{error}. Look at user, password and virtual host of rabbitmq.url; where an exchange or a queue is declared \
-             otherwise already, delete it or choose other names in [rabbitmq]"
-        )
-    })
+    ready.await.unwrap_or_else(|_| Err("the relay ended".into()))
 }
 
 impl Inner {
     fn lost(&self, what: &'static str, error: &str) {
         count(&metrics().relay_reconnects, what);
         let mut complained = self.complained.lock();
-        if !complained.contains(&what) {
-            complained.push(what);
+        if complained.get(what).is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+            complained.insert(what, Instant::now());
             tracing::warn!(connection = what, error, "the connection to RabbitMQ is lost, or there is none yet");
         }
     }
 
     fn found(&self, what: &'static str) {
-        let mut complained = self.complained.lock();
-        if complained.contains(&what) {
-            complained.retain(|other| *other != what);
+        if self.complained.lock().remove(what).is_some() {
             tracing::info!(connection = what, "connected to RabbitMQ");
         }
+    }
+}
+
+impl Drop for AmqpRelay {
+    fn drop(&mut self) {
+        self.inner.ended.cancel();
     }
 }
 
@@ -139,17 +153,13 @@ impl Relay for AmqpRelay {
     }
 
     fn adopt(&self, node: NodeId) -> Later<'_, Result<u64, AdoptError>> {
-        Box::pin(async move { inbox::adopt(&self.inner, &node).await })
+        Box::pin(async move { adopt::adopt(&self.inner, &node).await })
     }
 
     fn retire(&self) -> Later<'_, ()> {
         Box::pin(async move {
-            let Some(retire) = self.retire.lock().take() else { return };
-            let (retired, waiting) = oneshot::channel();
-            if retire.send(retired).is_ok() {
-                // It is dropped when the connection is lost meanwhile.
-                let _ended = waiting.await;
-            }
+            self.inner.retire.cancel();
+            self.inner.retired.cancelled().await;
         })
     }
 
@@ -157,8 +167,10 @@ impl Relay for AmqpRelay {
         Box::pin(async move {
             let (closed, waiting) = oneshot::channel();
             if self.commands.send(Command::Close(closed)).is_ok() {
-                drop(tokio::time::timeout(CLOSE_WITHIN, waiting).await);
+                // It is dropped when the task has ended already.
+                let _ended = waiting.await;
             }
+            self.inner.ended.cancel();
         })
     }
 }

@@ -4,7 +4,6 @@
 //! that is unconfirmed is published again, in order, before anything new.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,11 +17,11 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, Event};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval};
 
 use super::connect::{Backoff, Trouble, connect};
-use super::{Inner, RelayError};
-use crate::relay::{Confirm, Route};
+use super::{CLOSE_WITHIN, Inner};
+use crate::relay::{Confirm, RelayError, Route};
 
 /// How often envelopes are looked at that wait too long.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -30,8 +29,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What the publisher is told.
 pub(super) enum Command {
     Publish(Route, Bytes, Confirm),
-    /// No more is coming: end when everything is confirmed.
+    /// No more is coming: end when everything is confirmed, or after [`CLOSE_WITHIN`].
     Close(oneshot::Sender<()>),
+}
+
+struct Publisher {
+    inner: Arc<Inner>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    unconfirmed: Unconfirmed,
+    look: Interval,
+    closing: Option<Closing>,
+}
+
+/// No more is coming.
+struct Closing {
+    /// None when nobody is left to ask: the relay was dropped.
+    told: Option<oneshot::Sender<()>>,
+    until: Instant,
 }
 
 /// Envelopes in the order in which they came.
@@ -62,64 +76,143 @@ type Confirmed = Pin<Box<dyn Future<Output = (u64, lapin::Result<bool>)> + Send>
 /// Publishes as long as the node runs. `ready` hears of the first connection.
 pub(super) async fn run(
     inner: Arc<Inner>,
-    mut commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::UnboundedReceiver<Command>,
     ready: oneshot::Sender<Result<(), String>>,
 ) {
-    let mut unconfirmed = Unconfirmed::default();
-    let mut ready = Some(ready);
-    let mut backoff = Backoff::default();
-    let mut closing = None;
-    loop {
-        let opened = {
-            let mut opening = pin!(open(&inner));
-            loop {
-                tokio::select! {
-                    opened = &mut opening => break opened,
-                    command = commands.recv() => unconfirmed.take(command, &mut closing),
-                    () = tokio::time::sleep(LOOK_EVERY) => unconfirmed.give_up(inner.send_timeout),
+    let (unconfirmed, look) = (Unconfirmed::default(), tokio::time::interval(LOOK_EVERY));
+    let mut publisher = Publisher { inner, commands, unconfirmed, look, closing: None };
+    publisher.run(ready).await;
+    publisher.inner.publishing.store(false, Ordering::Release);
+    publisher.end();
+}
+
+impl Publisher {
+    async fn run(&mut self, ready: oneshot::Sender<Result<(), String>>) {
+        let inner = Arc::clone(&self.inner);
+        let mut ready = Some(ready);
+        let mut backoff = Backoff::default();
+        loop {
+            let Some(opened) = self.meanwhile(open(&inner)).await else { return };
+            let end = match opened {
+                Ok((connection, channel)) => {
+                    backoff = Backoff::default();
+                    if let Some(ready) = ready.take() {
+                        // Nobody may wait for it any more.
+                        let _told = ready.send(Ok(()));
+                    }
+                    self.unconfirmed.sent = 0;
+                    let end = self.serve(&connection, &channel).await;
+                    inner.publishing.store(false, Ordering::Release);
+                    // A lost connection closes itself.
+                    drop(tokio::time::timeout(Duration::from_secs(1), connection.close(200, "done".into())).await);
+                    end
                 }
-                if unconfirmed.is_done(&mut closing) {
+                Err(Trouble::Final(error)) if ready.is_some() => {
+                    if let Some(ready) = ready.take() {
+                        let _told = ready.send(Err(error));
+                    }
                     return;
                 }
+                Err(trouble) => End::Lost(trouble.text().to_owned()),
+            };
+            match end {
+                End::Closed => return,
+                End::Lost(error) => inner.lost("publishing", &error),
             }
-        };
-        let end = match opened {
-            Ok((connection, channel)) => {
-                backoff = Backoff::default();
-                if let Some(ready) = ready.take() {
-                    // Nobody may wait for it any more.
-                    let _told = ready.send(Ok(()));
-                }
-                inner.publishing.store(true, Ordering::Release);
-                unconfirmed.sent = 0;
-                let end = serve(&inner, &connection, &channel, &mut unconfirmed, &mut commands, &mut closing).await;
-                inner.publishing.store(false, Ordering::Release);
-                // A lost connection closes itself.
-                drop(tokio::time::timeout(Duration::from_secs(1), connection.close(200, "done".into())).await);
-                end
-            }
-            Err(Trouble::Final(error)) if ready.is_some() => {
-                if let Some(ready) = ready.take() {
-                    let _told = ready.send(Err(error));
-                }
+            if self.meanwhile(backoff.pause()).await.is_none() {
                 return;
             }
-            Err(trouble) => End::Lost(trouble.text().to_owned()),
-        };
-        match end {
-            End::Closed => return,
-            End::Lost(error) => inner.lost("publishing", &error),
         }
-        let mut pause = pin!(backoff.pause());
+    }
+
+    /// Takes commands and looks after what waits while something else goes on; none when the node ends before it is done.
+    async fn meanwhile<T>(&mut self, what: impl Future<Output = T>) -> Option<T> {
+        let mut what = pin!(what);
         loop {
+            if self.has_ended() {
+                return None;
+            }
             tokio::select! {
-                () = &mut pause => break,
-                command = commands.recv() => unconfirmed.take(command, &mut closing),
-                () = tokio::time::sleep(LOOK_EVERY) => unconfirmed.give_up(inner.send_timeout),
+                done = &mut what => return Some(done),
+                () = self.step() => {}
             }
-            if unconfirmed.is_done(&mut closing) {
-                return;
+        }
+    }
+
+    async fn serve(&mut self, connection: &Connection, channel: &Channel) -> End {
+        let inner = Arc::clone(&self.inner);
+        let mut events = pin!(connection.events_listener());
+        let mut confirms: FuturesUnordered<Confirmed> = FuturesUnordered::new();
+        let mut blocked = connection.status().blocked();
+        inner.publishing.store(!blocked, Ordering::Release);
+        inner.found("publishing");
+        while !self.has_ended() {
+            // On a blocked connection nothing is written at all, so what is given to it could only pile up.
+            while !blocked && let Some((number, envelope)) = self.unconfirmed.next_unsent() {
+                let begun = begun(begin(&inner, channel, number, envelope)).await;
+                confirms.push(begun);
             }
+            tokio::select! {
+                Some((number, confirmed)) = confirms.next(), if !confirms.is_empty() => match confirmed {
+                    Ok(true) => self.unconfirmed.settle(number, Ok(())),
+                    Ok(false) => self.unconfirmed.settle(number, Err(RelayError::Refused)),
+                    Err(error) => return End::Lost(error.to_string()),
+                },
+                event = events.next() => match event {
+                    Some(Event::ConnectionBlocked(reason)) => {
+                        blocked = true;
+                        inner.publishing.store(false, Ordering::Release);
+                        tracing::warn!(reason, "RabbitMQ takes no messages; senders wait");
+                    }
+                    Some(Event::ConnectionUnblocked) => {
+                        blocked = false;
+                        inner.publishing.store(true, Ordering::Release);
+                        tracing::info!("RabbitMQ takes messages again");
+                    }
+                    Some(Event::Error(error)) => return End::Lost(error.to_string()),
+                    Some(_) => {}
+                    None => return End::Lost("the connection ended".into()),
+                },
+                () = self.step() => {}
+            }
+        }
+        End::Closed
+    }
+
+    /// Takes one command, or looks for what waits too long. May be dropped at any time.
+    async fn step(&mut self) {
+        tokio::select! {
+            command = self.commands.recv(), if self.closing.is_none() => match command {
+                Some(Command::Publish(route, body, done)) => self.unconfirmed.push(route, body, done),
+                Some(Command::Close(told)) => self.close(Some(told)),
+                None => self.close(None),
+            },
+            _ = self.look.tick() => self.unconfirmed.give_up(self.inner.send_timeout),
+        }
+    }
+
+    fn close(&mut self, told: Option<oneshot::Sender<()>>) {
+        self.closing = Some(Closing { told, until: Instant::now() + CLOSE_WITHIN });
+    }
+
+    /// Whether the node ends and nothing is open any more, or for too long.
+    fn has_ended(&self) -> bool {
+        let closing = self.closing.as_ref();
+        closing.is_some_and(|closing| self.unconfirmed.envelopes.is_empty() || closing.until <= Instant::now())
+    }
+
+    /// What is open fails, and so does what comes after this.
+    fn end(&mut self) {
+        self.unconfirmed.give_up_all();
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Publish(_, _, done) = command {
+                done(Err(RelayError::Closed));
+            }
+        }
+        if let Some(told) = self.closing.take().and_then(|closing| closing.told) {
+            // Who asked may have given up waiting.
+            let _told = told.send(());
         }
     }
 }
@@ -135,55 +228,6 @@ async fn open(inner: &Inner) -> Result<(Connection, Channel), Trouble> {
     match tokio::time::timeout(inner.topology.config().connect_timeout, opening).await {
         Ok(channel) => Ok((connection, channel?)),
         Err(_) => Err(Trouble::Passing("the broker does not answer".into())),
-    }
-}
-
-async fn serve(
-    inner: &Inner,
-    connection: &Connection,
-    channel: &Channel,
-    unconfirmed: &mut Unconfirmed,
-    commands: &mut mpsc::UnboundedReceiver<Command>,
-    closing: &mut Option<oneshot::Sender<()>>,
-) -> End {
-    let mut events = pin!(connection.events_listener());
-    let mut confirms: FuturesUnordered<Confirmed> = FuturesUnordered::new();
-    let mut blocked = connection.status().blocked();
-    let mut look = tokio::time::interval(LOOK_EVERY);
-    inner.found("publishing");
-    loop {
-        // On a blocked connection nothing is written at all, so what is given to it could only pile up.
-        while !blocked && let Some((number, envelope)) = unconfirmed.next_unsent() {
-            let begun = begun(begin(inner, channel, number, envelope)).await;
-            confirms.push(begun);
-        }
-        tokio::select! {
-            Some((number, confirmed)) = confirms.next(), if !confirms.is_empty() => match confirmed {
-                Ok(true) => unconfirmed.settle(number, Ok(())),
-                Ok(false) => unconfirmed.settle(number, Err(RelayError::Refused)),
-                Err(error) => return End::Lost(error.to_string()),
-            },
-            event = events.next() => match event {
-                Some(Event::ConnectionBlocked(reason)) => {
-                    blocked = true;
-                    inner.publishing.store(false, Ordering::Release);
-                    tracing::warn!(reason, "RabbitMQ takes no messages; senders wait");
-                }
-                Some(Event::ConnectionUnblocked) => {
-                    blocked = false;
-                    inner.publishing.store(true, Ordering::Release);
-                    tracing::info!("RabbitMQ takes messages again");
-                }
-                Some(Event::Error(error)) => return End::Lost(error.to_string()),
-                Some(_) => {}
-                None => return End::Lost("the connection ended".into()),
-            },
-            command = commands.recv() => unconfirmed.take(command, closing),
-            _ = look.tick() => unconfirmed.give_up(inner.send_timeout),
-        }
-        if unconfirmed.is_done(closing) {
-            return End::Closed;
-        }
     }
 }
 
@@ -222,25 +266,8 @@ fn begin(inner: &Inner, channel: &Channel, number: u64, envelope: &Envelope) -> 
 }
 
 impl Unconfirmed {
-    fn take(&mut self, command: Option<Command>, closing: &mut Option<oneshot::Sender<()>>) {
-        match command {
-            Some(Command::Publish(route, body, done)) => {
-                self.envelopes.push_back(Envelope { route, body, since: Instant::now(), done, result: None });
-            }
-            Some(Command::Close(closed)) => *closing = Some(closed),
-            // The relay is gone; whoever asked for it has nobody to tell.
-            None => *closing = Some(oneshot::channel().0),
-        }
-    }
-
-    /// Whether the node ends and nothing is open any more.
-    fn is_done(&self, closing: &mut Option<oneshot::Sender<()>>) -> bool {
-        let done = self.envelopes.is_empty() && closing.is_some();
-        if done && let Some(closing) = closing.take() {
-            // Who asked may have given up waiting.
-            let _told = closing.send(());
-        }
-        done
+    fn push(&mut self, route: Route, body: Bytes, done: Confirm) {
+        self.envelopes.push_back(Envelope { route, body, since: Instant::now(), done, result: None });
     }
 
     fn next_unsent(&mut self) -> Option<(u64, &Envelope)> {
@@ -282,10 +309,8 @@ impl Unconfirmed {
             }
         }
     }
-}
 
-impl Drop for Unconfirmed {
-    fn drop(&mut self) {
+    fn give_up_all(&mut self) {
         for envelope in self.envelopes.drain(..) {
             (envelope.done)(envelope.result.unwrap_or(Err(RelayError::Closed)));
         }

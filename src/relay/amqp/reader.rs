@@ -3,16 +3,17 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Consumer};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::relay::{Inbox, Source, Token};
 use crate::telemetry::{count, metrics};
@@ -31,10 +32,16 @@ pub(super) struct Reader {
     consumer: Consumer,
     source: Source,
     inbox: Arc<dyn Inbox>,
-    /// Envelopes that are not acknowledged.
-    pub(super) open: Arc<AtomicUsize>,
     /// Envelopes that came.
-    pub(super) taken: Arc<AtomicUsize>,
+    taken: u64,
+}
+
+/// What a reader leaves when it was told to finish: everything that was handed to it is acknowledged.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// What is asked on it comes after the last acknowledgement.
+    pub(super) channel: Channel,
+    pub(super) taken: u64,
 }
 
 impl Reader {
@@ -50,39 +57,31 @@ impl Reader {
         channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
         let options = BasicConsumeOptions { exclusive, ..BasicConsumeOptions::default() };
         let consumer = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
-        Ok(Self { channel, consumer, source, inbox, open: Arc::default(), taken: Arc::default() })
+        Ok(Self { channel, consumer, source, inbox, taken: 0 })
     }
 
-    /// Reads until the queue, the channel or the connection is gone; says why.
-    pub(super) async fn run(mut self) -> String {
+    pub(super) const fn source(&self) -> Source {
+        self.source
+    }
+
+    /// Reads until it is told to finish, or fails: the queue, the channel or the connection is gone.
+    pub(super) async fn run(mut self, finish: &CancellationToken) -> Result<Finished, String> {
         let (finished, mut finished_tags) = mpsc::unbounded_channel();
         let mut tags = Tags::default();
         let mut due: Option<Instant> = None;
+        let (mut finishing, mut ended) = (false, false);
         let never = Instant::now() + Duration::from_secs(86_400);
-        loop {
+        while !ended || !tags.is_empty() {
             let mut wait = pin!(sleep_until(due.unwrap_or(never)));
             tokio::select! {
-                delivery = self.consumer.next() => match delivery {
+                delivery = self.consumer.next(), if !ended => match delivery {
                     Some(Ok(delivery)) => {
-                        let tag = delivery.delivery_tag;
-                        tags.open(tag);
-                        self.open.fetch_add(1, Ordering::AcqRel);
-                        self.taken.fetch_add(1, Ordering::AcqRel);
-                        count(&metrics().envelopes_received, label(self.source));
-                        let finished = finished.clone();
-                        let token = Token::new(move || {
-                            // Whoever reads the tags may have ended: then the broker hands the envelope out again.
-                            let _told = finished.send(tag);
-                        });
-                        if deaths(&delivery.properties) > MAX_DEATHS {
-                            count(&metrics().messages_dropped, "orphan-given-up");
-                            tracing::warn!("an envelope that no node takes is given up");
-                        } else {
-                            self.inbox.deliver(Bytes::from(delivery.data), self.source, token);
-                        }
+                        tags.open(delivery.delivery_tag);
+                        self.take(delivery, &finished);
                     }
-                    Some(Err(error)) => return error.to_string(),
-                    None => return "the queue is gone, or read by nobody any more".into(),
+                    Some(Err(error)) => return Err(error.to_string()),
+                    None if finishing => ended = true,
+                    None => return Err("the queue is gone, or its broker node".into()),
                 },
                 Some(tag) = finished_tags.recv() => {
                     tags.finish(tag);
@@ -91,17 +90,38 @@ impl Reader {
                     }
                 }
                 () = &mut wait, if due.is_some() => {}
+                () = finish.cancelled(), if !finishing => {
+                    finishing = true;
+                    // What is on its way comes before the answer, which ends the stream.
+                    let cancelled = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
+                    cancelled.await.map_err(|error| error.to_string())?;
+                }
             }
             let overdue = due.is_some_and(|due| due <= Instant::now());
             if (overdue || tags.ready() >= ACKNOWLEDGE_AFTER)
-                && let Some((tag, number)) = tags.take()
+                && let Some(tag) = tags.take()
             {
                 due = None;
-                if let Err(error) = self.channel.basic_ack(tag, BasicAckOptions { multiple: true }).await {
-                    return error.to_string();
-                }
-                self.open.fetch_sub(usize::try_from(number).unwrap_or(usize::MAX), Ordering::AcqRel);
+                let acknowledged = self.channel.basic_ack(tag, BasicAckOptions { multiple: true });
+                acknowledged.await.map_err(|error| error.to_string())?;
             }
+        }
+        Ok(Finished { channel: self.channel, taken: self.taken })
+    }
+
+    fn take(&mut self, delivery: Delivery, finished: &mpsc::UnboundedSender<u64>) {
+        self.taken += 1;
+        count(&metrics().envelopes_received, label(self.source));
+        let (tag, finished) = (delivery.delivery_tag, finished.clone());
+        let token = Token::new(move || {
+            // Whoever reads the tags may have ended: then the broker hands the envelope out again.
+            let _told = finished.send(tag);
+        });
+        if deaths(&delivery.properties) > MAX_DEATHS {
+            count(&metrics().messages_dropped, "orphan-given-up");
+            tracing::warn!("an envelope that no node takes is given up");
+        } else {
+            self.inbox.deliver(Bytes::from(delivery.data), self.source, token);
         }
     }
 }
@@ -140,12 +160,17 @@ impl Tags {
         self.ready
     }
 
-    /// The last tag that can be acknowledged, and how many that are.
-    fn take(&mut self) -> Option<(u64, u64)> {
+    /// Whether everything is acknowledged.
+    fn is_empty(&self) -> bool {
+        self.done.is_empty()
+    }
+
+    /// The last tag that can be acknowledged, with all before it.
+    fn take(&mut self) -> Option<u64> {
         let number = std::mem::take(&mut self.ready);
         self.done.drain(..usize::try_from(number).unwrap_or(usize::MAX));
         self.acknowledged += number;
-        (number > 0).then_some((self.acknowledged, number))
+        (number > 0).then_some(self.acknowledged)
     }
 }
 
@@ -184,14 +209,16 @@ mod tests {
         tags.finish(2);
         assert_eq!(tags.take(), None);
         tags.finish(1);
-        assert_eq!(tags.take(), Some((2, 2)));
+        assert_eq!(tags.take(), Some(2));
         tags.finish(4);
         tags.open(5);
         assert_eq!(tags.take(), None);
         tags.finish(3);
-        assert_eq!(tags.take(), Some((4, 2)));
+        assert_eq!(tags.take(), Some(4));
         tags.finish(5);
         tags.finish(5);
-        assert_eq!(tags.take(), Some((5, 1)));
+        assert!(!tags.is_empty());
+        assert_eq!(tags.take(), Some(5));
+        assert!(tags.is_empty());
     }
 }

@@ -169,6 +169,23 @@ impl Vhost {
         self.control.eval(&sum).parse().unwrap()
     }
 
+    pub(crate) fn delete_queue(&self, queue: &str) {
+        let name = &self.name;
+        self.control.eval(&format!(
+            "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{name}\">>, queue, <<\"{queue}\">>)), \
+             rabbit_amqqueue:delete(Q, false, false, <<\"tests\">>)"
+        ));
+    }
+
+    /// A queue takes nothing any more: the broker answers what it would get with a refusal.
+    pub(crate) fn refuse_all(&self, queue: &str) {
+        let name = &self.name;
+        self.control.eval(&format!(
+            "ok = rabbit_policy:set(<<\"{name}\">>, <<\"full\">>, <<\"^{queue}$\">>, [{{<<\"max-length\">>, 0}}, \
+             {{<<\"overflow\">>, <<\"reject-publish\">>}}], 0, <<\"queues\">>, <<\"tests\">>)"
+        ));
+    }
+
     /// Ends all connections to it from the broker's side.
     pub(crate) fn close_connections(&self) {
         let name = &self.name;

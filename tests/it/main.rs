@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod cluster;
+mod contracts;
 mod deploy;
 mod dev;
 mod documents;

@@ -6,8 +6,8 @@ mod facts;
 mod faults;
 mod history;
 mod random;
-mod registry;
-mod store;
+pub(crate) mod registry;
+pub(crate) mod store;
 mod world;
 
 /// Runs a test by a clock that jumps to whatever is waited for.

@@ -13,7 +13,7 @@ use stampede::relay::Later;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct MemoryRegistry {
+pub(crate) struct MemoryRegistry {
     lease: Duration,
     state: Mutex<State>,
 }
@@ -33,7 +33,7 @@ struct Run {
 
 impl MemoryRegistry {
     /// Nobody is there; a run lives for `lease` after each sign of life.
-    pub(super) fn new(lease: Duration) -> Self {
+    pub(crate) fn new(lease: Duration) -> Self {
         Self { lease, state: Mutex::default() }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::ready;
+use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use stampede::config::mailbox::{Keep, KeepOverflow};
 use stampede::ids::Boot;
@@ -17,7 +19,7 @@ const APART: u64 = 1_000_000;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct MemoryShared {
+pub(crate) struct MemoryShared {
     state: Mutex<State>,
 }
 
@@ -34,12 +36,25 @@ struct Queue {
     /// When it was sent, and the record.
     entries: BTreeMap<u64, (u64, Bytes)>,
     readers: BTreeSet<Boot>,
+    age: Duration,
+    /// When all of it ends, while there is no reader.
+    ends: Option<Instant>,
 }
 
 impl MemoryShared {
     /// Destinations that hold a message or have a reader.
-    pub(super) fn destinations(&self) -> usize {
-        self.state.lock().queues.len()
+    pub(crate) fn destinations(&self) -> usize {
+        self.state().queues.len()
+    }
+}
+
+impl MemoryShared {
+    /// As of now: what has ended is not in it.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        state.queues.retain(|_, queue| queue.ends.is_none_or(|ends| ends > now));
+        state
     }
 }
 
@@ -67,9 +82,19 @@ impl Queue {
         self.entries.values().map(|(_, record)| record.len()).sum()
     }
 
+    fn leave(&mut self, boot: &Boot, handed: u64) {
+        self.readers.remove(boot);
+        self.handed = self.handed.max(handed.min(self.next_seq));
+        if self.readers.is_empty() && self.ends.is_none() {
+            self.ends = Some(Instant::now() + self.age);
+        }
+    }
+
     fn append(&mut self, record: Bytes, sent_at: u64, keep: Keep) -> Result<u64, Refused> {
         let Keep { age, max, max_bytes, overflow, .. } = keep;
         let message_bytes = record.len();
+        self.age = age;
+        self.ends = self.readers.is_empty().then(|| Instant::now() + age);
         while let Some(oldest) = self.entries.first_entry()
             && u128::from(sent_at.saturating_sub(oldest.get().0)) >= age.as_millis()
         {
@@ -99,7 +124,7 @@ impl Queue {
 
 impl SharedStore for MemoryShared {
     fn append(&self, appends: Vec<Append>) -> Later<'_, Vec<Result<Appended, Refused>>> {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         let appended = appends.into_iter().map(|Append { queue: name, record, sent_at, keep }| {
             let queue = state.queue(&name);
             let appended = queue.append(record, sent_at, keep);
@@ -111,23 +136,23 @@ impl SharedStore for MemoryShared {
     }
 
     fn open<'a>(&'a self, queue: &'a str, boot: &'a Boot) -> Later<'a, Result<Contents, StoreError>> {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         let queue = state.queue(queue);
+        queue.ends = None;
         queue.readers.insert(boot.clone());
         let entries = queue.entries.iter().map(|(seq, (_, record))| (*seq, record.clone())).collect();
         Box::pin(ready(Ok(Contents { next_seq: queue.next_seq, handed: queue.handed, entries })))
     }
 
     fn close<'a>(&'a self, queue: &'a str, boot: &'a Boot, handed: u64) -> Later<'a, Result<(), StoreError>> {
-        self.state.lock().change(queue, |queue| {
-            queue.readers.remove(boot);
-            queue.handed = queue.handed.max(handed);
+        self.state().change(queue, |queue| {
+            queue.leave(boot, handed);
         });
         Box::pin(ready(Ok(())))
     }
 
     fn remove<'a>(&'a self, removals: &'a [(Box<str>, Vec<u64>)]) -> Later<'a, Result<(), StoreError>> {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         for (name, seqs) in removals {
             state.change(name, |queue| queue.entries.retain(|seq, _| !seqs.contains(seq)));
         }
@@ -135,11 +160,13 @@ impl SharedStore for MemoryShared {
     }
 
     fn forget<'a>(&'a self, boot: &'a Boot) -> Later<'a, Result<(), StoreError>> {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         let names: Vec<Box<str>> = state.queues.keys().cloned().collect();
         for name in names {
             state.change(&name, |queue| {
-                queue.readers.remove(boot);
+                if queue.readers.contains(boot) {
+                    queue.leave(boot, queue.next_seq);
+                }
             });
         }
         Box::pin(ready(Ok(())))

@@ -14,7 +14,8 @@ use super::private::{Private, directory, free_port, local, patiently, until_free
 #[derive(Debug)]
 pub(crate) struct Redis {
     port: u16,
-    durable: bool,
+    /// Besides those that all have.
+    options: Vec<String>,
     /// None while it is down.
     server: Option<Private>,
     directory: TempDir,
@@ -23,22 +24,60 @@ pub(crate) struct Redis {
 impl Redis {
     /// One that forgets everything when it ends.
     pub(crate) fn start() -> Self {
-        Self::with(false)
+        Self::with(&[])
     }
 
     /// One that has written to disk whatever it has confirmed.
     pub(crate) fn durable() -> Self {
-        Self::with(true)
+        Self::with(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
-    fn with(durable: bool) -> Self {
+    /// One that takes TLS as well, see [`Redis::tls_port`].
+    pub(crate) fn encrypted(certificate: &Path, key: &Path) -> Self {
+        let (port, [certificate, key]) =
+            (free_port().to_string(), [certificate, key].map(|file| file.to_str().unwrap()));
+        let tls = ["--tls-port", &port, "--tls-cert-file", certificate, "--tls-key-file", key];
+        Self::with(&[&tls[..], &["--tls-ca-cert-file", certificate, "--tls-auth-clients", "no"]].concat())
+    }
+
+    /// Three that share the keys between them.
+    pub(crate) fn cluster() -> Vec<Self> {
+        const SLOTS: [&str; 3] = ["0 5000", "5001 10000", "10001 16383"];
+        let bus = || free_port().to_string();
+        let one = || {
+            Self::with(&["--cluster-enabled", "yes", "--cluster-port", &bus(), "--cluster-announce-ip", "127.0.0.1"])
+        };
+        let redis: Vec<Self> = SLOTS.iter().map(|_| one()).collect();
+        for (redis, slots) in redis.iter().zip(SLOTS) {
+            redis.cli(&[&["CLUSTER", "ADDSLOTSRANGE"], &*slots.split(' ').collect::<Vec<_>>()].concat());
+        }
+        for other in &redis[1..] {
+            let bus = other.cli(&["CONFIG", "GET", "cluster-port"]);
+            let bus = bus.lines().last().unwrap();
+            redis[0].cli(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string(), bus]);
+        }
+        let knows_all = |redis: &Self| {
+            let info = redis.cli(&["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok") && info.contains("cluster_size:3")
+        };
+        patiently("they do not meet", || redis.iter().all(knows_all).then_some(()));
+        redis
+    }
+
+    fn with(options: &[&str]) -> Self {
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let (port, directory) = (free_port(), directory());
-        let server = Some(serve(port, durable, directory.path()));
-        Self { port, durable, server, directory }
+        let server = Some(serve(port, &options, directory.path()));
+        Self { port, options, server, directory }
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    pub(crate) fn tls_port(&self) -> Option<u16> {
+        let at = self.options.iter().position(|option| option == "--tls-port")?;
+        self.options[at + 1].parse().ok()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -54,7 +93,7 @@ impl Redis {
     /// Starts it again where it was, after a crash if it still runs.
     pub(crate) fn restart(&mut self) {
         self.kill();
-        self.server = Some(serve(self.port, self.durable, self.directory.path()));
+        self.server = Some(serve(self.port, &self.options, self.directory.path()));
     }
 
     /// Keeps its connections open and answers nothing.
@@ -106,11 +145,10 @@ end
 return all
 ";
 
-fn serve(port: u16, durable: bool, directory: &Path) -> Private {
+fn serve(port: u16, options: &[String], directory: &Path) -> Private {
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(directory);
-    let durable = if durable { "yes" } else { "no" };
-    let mut server = Private::start(command.args(["--appendonly", durable, "--appendfsync", "always"]));
+    let mut server = Private::start(command.args(options));
     patiently("Redis does not answer", || {
         assert!(!server.has_ended(), "Redis ended at once");
         pong(port)

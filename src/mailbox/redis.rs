@@ -123,7 +123,7 @@ end
 redis.call('PERSIST', key)
 return redis.call('HGETALL', key)";
 
-/// ARGV: the run, what was handed out.
+/// ARGV: the run, below which number messages were handed out, or `all`.
 const CLOSE: &str = "
 local key = KEYS[1]
 if redis.call('EXISTS', key) == 0 then return 0 end
@@ -133,11 +133,10 @@ for reader in string.gmatch(s.r, '[^,]+') do
   if reader ~= ARGV[1] then left[#left + 1] = reader end
 end
 s.r = table.concat(left, ',')
-s.h = math.max(s.h, tonumber(ARGV[2]))
+if ARGV[2] == 'all' then s.h = s.n else s.h = math.max(s.h, math.min(s.n, tonumber(ARGV[2]))) end
+if s.r == '' and s.c == 0 then return redis.call('DEL', key) end
 save(key, s)
-if s.r == '' then
-  if s.c == 0 then redis.call('DEL', key) elseif s.t > 0 then redis.call('PEXPIRE', key, number(s.t)) end
-end
+if s.r == '' and s.t > 0 and redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, number(s.t)) end
 return 1";
 
 /// ARGV: numbers.
@@ -145,12 +144,17 @@ const REMOVE: &str = "
 local key = KEYS[1]
 if redis.call('EXISTS', key) == 0 then return 0 end
 local s = load(key)
+local dropped = false
 for i = 1, #ARGV do
   local value = redis.call('HGET', key, ARGV[i])
-  if value then drop(key, s, tonumber(ARGV[i]), value) end
+  if value then
+    drop(key, s, tonumber(ARGV[i]), value)
+    dropped = true
+  end
 end
-save(key, s)
-if s.r == '' and s.c == 0 then redis.call('DEL', key) end
+if s.r == '' and s.c == 0 then return redis.call('DEL', key) end
+-- Not the first thing to be written: a server without memory would refuse it, and never get any back.
+if dropped then save(key, s) end
 return 1";
 
 /// See the module.
@@ -203,8 +207,8 @@ impl RedisStore {
         }
     }
 
-    async fn close_one(&self, queue: &str, boot: &Boot, handed: u64) -> Result<(), Error> {
-        let arguments = vec![boot.to_string().into(), handed.to_string().into()];
+    async fn close_one(&self, queue: &str, boot: &Boot, handed: &str) -> Result<(), Error> {
+        let arguments = vec![boot.to_string().into(), handed.into()];
         self.connection.run(&self.close, vec![self.key(queue)], arguments).await
     }
 }
@@ -252,7 +256,7 @@ impl SharedStore for RedisStore {
     fn close<'a>(&'a self, queue: &'a str, boot: &'a Boot, handed: u64) -> Later<'a, Result<(), StoreError>> {
         Box::pin(async move {
             let closed = async {
-                self.close_one(queue, boot, handed).await?;
+                self.close_one(queue, boot, &handed.to_string()).await?;
                 Box::pin(self.connection.client.srem::<(), _, _>(self.open_key(boot), queue)).await
             };
             closed.await.map_err(|error| failed(&error))
@@ -278,7 +282,7 @@ impl SharedStore for RedisStore {
                     if queues.is_empty() {
                         return Ok(());
                     }
-                    try_join_all(queues.iter().map(|queue| self.close_one(queue, boot, 0))).await?;
+                    try_join_all(queues.iter().map(|queue| self.close_one(queue, boot, "all"))).await?;
                     Box::pin(client.srem::<(), _, _>(&open, queues)).await?;
                 }
             };

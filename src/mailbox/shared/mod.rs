@@ -63,6 +63,6 @@ pub trait SharedStore: Send + Sync + fmt::Debug {
     /// Forgets messages.
     fn remove<'a>(&'a self, removals: &'a [(Box<str>, Vec<u64>)]) -> Later<'a, Result<(), StoreError>>;
 
-    /// Takes a dead run out of the readers of all destinations.
+    /// Takes a dead run out of the readers of all destinations. What it left there counts as handed out: nobody knows.
     fn forget<'a>(&'a self, boot: &'a Boot) -> Later<'a, Result<(), StoreError>>;
 }

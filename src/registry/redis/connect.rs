@@ -16,7 +16,7 @@ use fred::rustls::pki_types::pem::PemObject;
 use fred::rustls::{ClientConfig, RootCertStore};
 use fred::types::config::{Config, ReconnectPolicy, TlsConnector};
 use fred::types::scripts::Script;
-use fred::types::{Builder, FromValue, Value};
+use fred::types::{Builder, ConnectHandle, FromValue, Value};
 
 use crate::config::cluster::Redis;
 use crate::relay::Later;
@@ -55,22 +55,9 @@ pub async fn connect(config: &Redis) -> Result<Connection, String> {
             lost.fetch_add(1, Ordering::AcqRel);
         }
     });
-    let mut told = false;
-    loop {
-        match tokio::time::timeout(config.command_timeout * 3, client.init()).await {
-            Ok(Ok(_connection)) => break,
-            Ok(Err(error)) if is_final(&error) => return Err(format!("Redis refuses this node: {}", error.details())),
-            failed => {
-                if !told {
-                    let error = failed.map_or_else(|_| "it does not answer".to_owned(), |result| why(&result));
-                    tracing::warn!(error, "waiting for Redis");
-                    told = true;
-                }
-                tokio::time::sleep(ATTEMPT_EVERY).await;
-            }
-        }
-    }
-    tokio::spawn(look_after(client.clone()));
+    let routing = first_connection(&client, config.command_timeout).await?;
+    tokio::spawn(keep_routing(client.clone(), routing));
+    tokio::spawn(look_after(client.clone(), Arc::clone(&interruptions)));
     Ok(Connection { client, prefix: config.key_prefix.as_str().into(), interruptions })
 }
 
@@ -125,28 +112,86 @@ fn trusting(file: &Path) -> Result<TlsConnector, Error> {
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth().into())
 }
 
+fn explained(error: &Error) -> String {
+    let details = error.details();
+    if is_of_certificate(error) {
+        return format!("its certificate is not trusted ({details}); redis.ca_file can name another to trust");
+    }
+    details.to_owned()
+}
+
+/// The client has no kind for it.
+fn is_of_certificate(error: &Error) -> bool {
+    error.details().contains("InvalidCertificate") || error.details().contains("invalid peer certificate")
+}
+
 fn is_final(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Auth | ErrorKind::Config | ErrorKind::Url | ErrorKind::Tls)
         || error.details().contains("WRONGPASS")
         || error.details().contains("NOAUTH")
+        || is_of_certificate(error)
 }
 
-fn why<T>(result: &Result<T, Error>) -> String {
-    result.as_ref().err().map_or_else(String::new, |error| error.details().to_owned())
+/// Tries until there is a connection; says once that it has to wait.
+async fn first_connection(client: &Client, patience: Duration) -> Result<ConnectHandle, String> {
+    let mut told = false;
+    loop {
+        // Not cut short: the client would go on with it, and refuse another attempt beside it.
+        let mut attempt = Box::pin(client.init());
+        let result = match tokio::time::timeout(patience * 3, &mut attempt).await {
+            Ok(result) => result,
+            Err(_) => {
+                warn_once(&mut told, "it takes connections and does not answer");
+                attempt.await
+            }
+        };
+        match result {
+            Ok(routing) => return Ok(routing),
+            Err(error) if is_final(&error) => return Err(format!("Redis cannot be used: {}", explained(&error))),
+            Err(error) => warn_once(&mut told, error.details()),
+        }
+        tokio::time::sleep(ATTEMPT_EVERY).await;
+    }
+}
+
+fn warn_once(told: &mut bool, why: &str) {
+    if !std::mem::replace(told, true) {
+        tracing::warn!(error = why, "waiting for Redis");
+    }
+}
+
+/// The client ends its task on answers that it does not understand, and would be dead from then on.
+async fn keep_routing(client: Client, mut routing: ConnectHandle) {
+    loop {
+        let error = match (&mut routing).await {
+            Ok(Ok(())) => "it was ended".to_owned(),
+            Ok(Err(error)) => error.details().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(error, "the connection to Redis is made anew");
+        routing = loop {
+            tokio::time::sleep(ATTEMPT_EVERY).await;
+            match Box::pin(client.init()).await {
+                Ok(routing) => break routing,
+                Err(error) => tracing::debug!(error = error.details(), "Redis cannot be reached"),
+            }
+        };
+    }
 }
 
 /// Notices a server that is connected and says nothing.
-async fn look_after(client: Client) {
+async fn look_after(client: Client, interruptions: Arc<AtomicU64>) {
     let mut silences = 0;
     loop {
         tokio::time::sleep(ASK_EVERY).await;
         match Box::pin(client.ping::<()>(None)).await {
             Ok(()) => silences = 0,
-            Err(error) if matches!(error.kind(), ErrorKind::Canceled) => return,
             Err(_) => silences += 1,
         }
         if silences >= SILENCES {
             silences = 0;
+            // No error tells of this one, and it may lead to another server.
+            interruptions.fetch_add(1, Ordering::AcqRel);
             let client = client.clone();
             // It returns when there is a connection again.
             tokio::spawn(async move { client.force_reconnection().await });

@@ -15,6 +15,7 @@
 
 mod connect;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use fred::clients::Client;
@@ -39,8 +40,8 @@ local there = redis.call('EXISTS', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return there";
 
-/// Enters or removes one pattern; the version changes only when something else did. It begins at the time, so that a server
-/// which lost everything does not come to a version again that somebody remembers.
+/// Enters or removes one pattern; the version changes only when something else did. It is the time at least, so that a server
+/// which lost changes does not come to a version again that somebody remembers.
 const PATTERN: &str = "
 local changed
 if ARGV[2] == '1' then
@@ -49,11 +50,9 @@ else
   changed = redis.call('HDEL', KEYS[1], ARGV[1])
 end
 if changed == 1 then
-  if redis.call('EXISTS', KEYS[2]) == 0 then
-    local now = redis.call('TIME')
-    redis.call('SET', KEYS[2], now[1] * 1000 + math.floor(now[2] / 1000))
-  end
-  redis.call('INCR', KEYS[2])
+  local now = redis.call('TIME')
+  local version = math.max((redis.call('GET', KEYS[2]) or 0) + 1, now[1] * 1000 + math.floor(now[2] / 1000))
+  redis.call('SET', KEYS[2], string.format('%.0f', version))
 end
 return changed";
 
@@ -102,40 +101,38 @@ impl RedisRegistry {
         self.key("{patterns}:version")
     }
 
-    async fn change_one(&self, boot: &Boot, change: &Change) -> Result<(), Error> {
+    /// What stands in `names` for a name: the key of its entry, or a pattern, whose key is always the same.
+    fn listed(&self, name: &Name) -> String {
+        match name {
+            Name::Pattern(pattern) => format!("p{pattern}"),
+            name => format!("k{}", self.entry_key(name)),
+        }
+    }
+
+    /// Changes names that are all different.
+    async fn change_these(&self, boot: &Boot, changes: &[&Change]) -> Result<(), Error> {
         let names = self.key(&format!("names:{boot}"));
-        // What stands in `names`: the key, and for a pattern the field as well.
-        let (key, listed) = match &change.name {
-            Name::Pattern(pattern) => (self.patterns_key(), format!("p{pattern}")),
-            name => {
-                let key = self.entry_key(name);
-                let listed = format!("k{key}");
-                (key, listed)
-            }
+        let listed = |present: bool| -> Vec<String> {
+            let concerned = changes.iter().filter(|change| change.present == present);
+            concerned.map(|change| self.listed(&change.name)).collect()
         };
-        if change.present {
-            let listed = Box::pin(self.client().sadd::<(), _, _>(&names, listed));
-            let entered = self.enter(boot, change, key);
-            // Both are sent at once, in this order.
-            let (listed, entered) = join(listed, entered).await;
-            listed.and(entered)
-        } else {
-            self.leave(boot, change, key).await?;
-            Box::pin(self.client().srem(&names, listed)).await
-        }
+        let (come, gone) = (listed(true), listed(false));
+        let enlisted = async {
+            if come.is_empty() { Ok(()) } else { Box::pin(self.client().sadd::<(), _, _>(&names, come)).await }
+        };
+        // All is sent at once, in this order.
+        let (enlisted, changed) =
+            join(enlisted, join_all(changes.iter().map(|change| self.change_one(boot, change)))).await;
+        enlisted?;
+        changed.into_iter().collect::<Result<(), Error>>()?;
+        if gone.is_empty() { Ok(()) } else { Box::pin(self.client().srem(&names, gone)).await }
     }
 
-    async fn enter(&self, boot: &Boot, change: &Change, key: String) -> Result<(), Error> {
-        match &change.name {
-            Name::Pattern(pattern) => self.change_pattern(boot, pattern, true).await,
-            _ => Box::pin(self.client().hset(key, (boot.as_str(), ""))).await,
-        }
-    }
-
-    async fn leave(&self, boot: &Boot, change: &Change, key: String) -> Result<(), Error> {
-        match &change.name {
-            Name::Pattern(pattern) => self.change_pattern(boot, pattern, false).await,
-            _ => Box::pin(self.client().hdel(key, boot.as_str())).await,
+    async fn change_one(&self, boot: &Boot, change: &Change) -> Result<(), Error> {
+        match (&change.name, change.present) {
+            (Name::Pattern(pattern), present) => self.change_pattern(boot, pattern, present).await,
+            (name, true) => Box::pin(self.client().hset(self.entry_key(name), (boot.as_str(), ""))).await,
+            (name, false) => Box::pin(self.client().hdel(self.entry_key(name), boot.as_str())).await,
         }
     }
 
@@ -193,8 +190,9 @@ impl Registry for RedisRegistry {
 
     fn change<'a>(&'a self, boot: &'a Boot, changes: &'a [Change]) -> Later<'a, Result<(), RegistryError>> {
         Box::pin(async move {
-            let made = join_all(changes.iter().map(|change| self.change_one(boot, change))).await;
-            made.into_iter().collect::<Result<(), Error>>().map_err(failed)
+            // What a name is in the end; so each is changed once, and all at the same time.
+            let last: HashMap<&Name, &Change> = changes.iter().map(|change| (&change.name, change)).collect();
+            self.change_these(boot, &last.into_values().collect::<Vec<_>>()).await.map_err(failed)
         })
     }
 

@@ -214,8 +214,12 @@ impl RabbitMq {
                 return Err(format!("{key}: {name:?} must have 1 to 128 octets and must not begin with \"amq.\""));
             }
         }
-        if self.prefetch == 0 || self.window == 0 {
-            return Err("prefetch and window: must be 1 at least".into());
+        if self.prefetch == 0 {
+            return Err("prefetch: must be 1 at least".into());
+        }
+        // A node remembers the last 1024 envelopes of each other one, so that none is taken twice.
+        if self.window == 0 || self.window > 512 {
+            return Err(format!("window: {} must lie between 1 and 512", self.window));
         }
         if self.heartbeat < Duration::from_secs(1) || self.heartbeat > Duration::from_secs(65_535) {
             return Err(format!("heartbeat: {:?} must lie between 1s and 65535s", self.heartbeat));

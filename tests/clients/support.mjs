@@ -14,7 +14,7 @@ export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** Where screenshots go; nothing in it is committed. */
 export const OUTPUT = fileURLToPath(new URL("output/", import.meta.url));
 
-const BINARY = process.env.STAMPEDE_BIN ?? join(ROOT, "target/debug/stampede");
+export const BINARY = process.env.STAMPEDE_BIN ?? join(ROOT, "target/debug/stampede");
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 /** How long anything may take before the test fails; generous, for a slow and busy machine. */

@@ -38,7 +38,7 @@ impl HeartBeat {
         if self.count == 0 || self.interval == 0 {
             return Err(Error::Usage("no beats to measure".to_owned()));
         }
-        let mut pool = Pool::new(subject.target.addr)?;
+        let mut pool = Pool::new()?;
         let plan = subject.plan_with_beats(Some(&self.destination), self.interval);
         let (ours, theirs) = self.agree(subject, &plan)?;
         let ids = open_all(&mut pool, std::iter::repeat_n(plan, self.count))?;
@@ -64,7 +64,7 @@ impl HeartBeat {
     /// Asks the server, with a connection of its own, how often both sides will beat (STOMP 1.2, Heart-beating: the
     /// longer of what one side can do and the other wants).
     fn agree(&self, subject: &Subject, plan: &Plan) -> Result<(Duration, Duration)> {
-        let mut pool = Pool::new(subject.target.addr)?;
+        let mut pool = Pool::new()?;
         pool.open(plan)?;
         let mut answer = None;
         let patience = Patience::new();

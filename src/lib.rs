@@ -21,6 +21,7 @@
 //!   who is together; [`mailbox`] keeps messages for receivers who are absent or busy.
 //! - [`node`] puts all of it together, listens, and drains at the end. [`node::check`] is the only other way in: it says
 //!   whether a [`config`] could be put together.
+//! - [`dev`] starts several nodes on one machine, with what they need.
 //! - [`timers`], [`telemetry`], [`close`], [`ids`] and [`message`] serve all rooms; [`web`] holds the demo page.
 //!
 //! `ARCHITECTURE.md` beside the sources has the order of the rooms, the order of the locks, and what must stay true.
@@ -30,6 +31,7 @@ pub mod close;
 pub mod cluster;
 pub mod config;
 pub mod destination;
+pub mod dev;
 pub mod ids;
 pub mod mailbox;
 pub mod message;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use stampede::config::load::load;
+use stampede::dev;
 use stampede::node::{self, Node};
 use stampede::telemetry;
 
@@ -26,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Run the server (the default).
     Serve(Serve),
+    /// Run several nodes on this machine, with a private Redis and a private RabbitMQ, to try them.
+    Dev(Dev),
     /// Read the configuration, say what is wrong with it, and leave with status 0 or 1.
     CheckConfig {
         /// The file to check.
@@ -46,10 +49,27 @@ struct Serve {
     listen: Option<std::net::SocketAddr>,
 }
 
+#[derive(Debug, Args)]
+struct Dev {
+    /// How many nodes.
+    #[arg(long, short, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
+    nodes: u16,
+    /// Configuration of all nodes; what makes them a cluster is set without it.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Port of the first node, the others follow; 0 takes free ones [default: from 8080 on, without those that are taken].
+    #[arg(long, short, value_name = "PORT")]
+    port: Option<u16>,
+    /// Only print the pages' addresses, do not open them.
+    #[arg(long)]
+    no_open: bool,
+}
+
 const AFTER_HELP: &str = "\
 Examples:
   stampede                                     one node on http://127.0.0.1:8080 with a demo page, nothing to set up
   stampede --config stampede.toml              with your destinations, routes and limits
+  stampede dev                                 two nodes that work together, to try
   stampede --listen 0.0.0.0:8080               reachable from other machines
   stampede check-config --config stampede.toml
   stampede print-config > stampede.toml        a file to start from
@@ -62,6 +82,7 @@ fn main() -> ExitCode {
     match arguments.command {
         None => serve(arguments.serve),
         Some(Command::Serve(serve_arguments)) => serve(serve_arguments),
+        Some(Command::Dev(dev_arguments)) => develop(dev_arguments),
         Some(Command::CheckConfig { config }) => check(config),
         Some(Command::PrintConfig) => {
             say(stampede::config::DOCUMENTED.trim_end());
@@ -118,6 +139,21 @@ fn serve(arguments: Serve) -> ExitCode {
     // Whatever still runs is a closing connection whose time is up.
     runtime.shutdown_background();
     match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error),
+    }
+}
+
+fn develop(arguments: Dev) -> ExitCode {
+    let Dev { nodes, config, port, no_open } = arguments;
+    let options = dev::Options { nodes, config, port, open: !no_open };
+    // One thread: it waits for others and passes on what they say.
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("no runtime: {error}"))
+        .and_then(|runtime| runtime.block_on(dev::run(options)));
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error),
     }

@@ -54,22 +54,17 @@ impl Broker {
         cluster.send(message, target, delivered, Some(handover.later()));
     }
 
-    /// Hands a message on to a session of another node; `false` when the addressee names none.
-    pub(super) fn relay_to_session(
-        &self,
-        addressee: &str,
-        rest: &str,
-        message: &Message,
-        handover: &mut Handover,
-    ) -> bool {
-        let (Some(cluster), Some(session)) = (&self.cluster, SessionId::parse(addressee)) else { return false };
-        match NodeId::named(session.node()) {
-            Ok(node) if node != self.node => {
-                cluster.send_to_session(node, addressee, &format!("/{rest}"), message, Some(handover.later()));
-                true
-            }
-            _ => false,
-        }
+    /// Hands a message on to a session of another node.
+    pub(super) fn relay_to_session(&self, id: &str, rest: &str, message: &Message, handover: &mut Handover) {
+        let (Some(cluster), Some(node)) = (&self.cluster, self.node_of_session(id)) else { return };
+        cluster.send_to_session(node, id, &format!("/{rest}"), message, Some(handover.later()));
+    }
+
+    /// The other node that a session with this id is connected to, if there can be one.
+    pub(super) fn node_of_session(&self, id: &str) -> Option<NodeId> {
+        self.cluster.as_ref()?;
+        let session = SessionId::parse(id)?;
+        NodeId::named(session.node()).ok().filter(|node| *node != self.node)
     }
 
     /// Under which name the receivers of this destination are registered.

@@ -22,6 +22,8 @@ pub struct Handover {
     failed: Option<Box<Fault>>,
     /// The transaction it is a part of, which is done only after this.
     whole: Option<Arc<Pending>>,
+    /// The session waits for it although it has no receipt of its own: DISCONNECT is answered after all else.
+    ends_session: bool,
 }
 
 /// One step that ends later, on another thread perhaps.
@@ -38,19 +40,27 @@ impl Handover {
     /// Begins a frame that asked for this receipt.
     #[must_use]
     pub const fn new(session: Arc<SessionHandle>, receipt: Option<ByteString>) -> Self {
-        Self { session: Some(session), receipt, pending: None, failed: None, whole: None }
+        Self { session: Some(session), receipt, pending: None, failed: None, whole: None, ends_session: false }
+    }
+
+    /// What a DISCONNECT with a receipt waits for.
+    #[must_use]
+    pub fn of_disconnect(session: Arc<SessionHandle>) -> Self {
+        let mut handover = Self::new(session, None);
+        handover.ends_session = true;
+        handover
     }
 
     /// As [`Handover::new`] for a part of a transaction, which is confirmed after it.
     #[must_use]
     pub const fn part_of(whole: Arc<Pending>, session: Arc<SessionHandle>, receipt: Option<ByteString>) -> Self {
-        Self { session: Some(session), receipt, pending: None, failed: None, whole: Some(whole) }
+        Self { session: Some(session), receipt, pending: None, failed: None, whole: Some(whole), ends_session: false }
     }
 
     /// What nobody waits for: if it fails, the log says so.
     #[must_use]
     pub const fn nobody() -> Self {
-        Self { session: None, receipt: None, pending: None, failed: None, whole: None }
+        Self { session: None, receipt: None, pending: None, failed: None, whole: None, ends_session: false }
     }
 
     /// A step that is done when the returned part is dropped.
@@ -80,7 +90,9 @@ impl Handover {
     }
 
     fn receipt_asked(&self) -> bool {
-        self.receipt.is_some() || self.pending.as_ref().is_some_and(|pending| pending.receipt.is_some())
+        self.ends_session
+            || self.receipt.is_some()
+            || self.pending.as_ref().is_some_and(|pending| pending.receipt.is_some())
     }
 
     /// The frame could not be carried out; the first reason counts.

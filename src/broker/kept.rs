@@ -124,11 +124,13 @@ impl KeptDestinations {
         }
     }
 
-    pub(super) fn unsubscribe(&self, seat: &KeptSeat) {
+    pub(super) fn unsubscribe(&self, seat: &KeptSeat, handover: &mut Handover) {
         let mut effects = |effect| self.carry_out(effect);
         match &self.queues {
             Queues::Alone(queues) => queues.unsubscribe(&seat.name, seat.consumer, &mut effects),
-            Queues::Shared(queues) => queues.unsubscribe(&seat.name, seat.consumer, &mut effects),
+            Queues::Shared(queues) => {
+                queues.unsubscribe(&seat.name, seat.consumer, handover.waiter(), &mut effects);
+            }
         }
         let mut consumers = self.consumers.write();
         consumers.try_remove(seat.consumer.0);
@@ -137,13 +139,15 @@ impl KeptDestinations {
         }
     }
 
-    pub(super) fn settle(&self, seat: &KeptSeat, how: Settlement, seq: u64) {
+    pub(super) fn settle(&self, seat: &KeptSeat, how: Settlement, seq: u64, handover: &mut Handover) {
         let mut effects = |effect| self.carry_out(effect);
         let (name, consumer) = (&*seat.name, seat.consumer);
         match (&self.queues, how) {
             (Queues::Alone(queues), Settlement::Ack) => queues.settle(name, consumer, &[seq], &mut effects),
             (Queues::Alone(queues), Settlement::Nack) => queues.reject(name, consumer, &[seq], &mut effects),
-            (Queues::Shared(queues), Settlement::Ack) => queues.settle(name, consumer, &[seq], &mut effects),
+            (Queues::Shared(queues), Settlement::Ack) => {
+                queues.settle(name, consumer, &[seq], handover.waiter(), &mut effects);
+            }
             (Queues::Shared(queues), Settlement::Nack) => queues.reject(name, consumer, &[seq], &mut effects),
         }
     }

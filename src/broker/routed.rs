@@ -12,6 +12,7 @@ use super::kept::unix_millis;
 use super::{Broker, Handover, SessionHandle};
 use crate::destination::Kind;
 use crate::ids::SessionId;
+use crate::message::Message;
 use crate::outbox::{Delivery, SlotRef};
 use crate::rooms::Rooms;
 use crate::routes::{Action, Matched, Refusal, RoomRequest, RoomState, RoomsView, SendInput, Who};
@@ -115,13 +116,10 @@ impl Broker {
                 Kind::UserExplicit { addressee, rest } => {
                     let name = ByteString::from(self.destinations.user_destination(&addressee, rest));
                     let message = self.message(name, headers, body);
-                    match self.session(&addressee) {
-                        Some(session) => {
-                            // A session without room for it has been told to end.
-                            let _told = session.outbox.offer_own(message, format!("/{rest}").into(), self.outbox_limit);
-                        }
-                        None if self.relay_to_session(&addressee, rest, &message, handover) => {}
-                        None => self.deliver(message, None, handover),
+                    if self.is_session(&addressee) {
+                        self.send_to_session(&addressee, rest, message, handover);
+                    } else {
+                        self.deliver(message, None, handover);
                     }
                 }
                 Kind::Application(_) | Kind::UserOwn(_) | Kind::Unknown => {
@@ -129,6 +127,22 @@ impl Broker {
                     tracing::debug!(destination, "a route sends where nobody can subscribe");
                 }
             }
+        }
+    }
+
+    /// Whether this is the id of a session here, or can be that of one on another node.
+    pub(super) fn is_session(&self, addressee: &str) -> bool {
+        self.session(addressee).is_some() || self.node_of_session(addressee).is_some()
+    }
+
+    /// To one session, wherever it is; to nobody when it has ended.
+    pub(super) fn send_to_session(&self, id: &str, rest: &str, message: Arc<Message>, handover: &mut Handover) {
+        match self.session(id) {
+            Some(session) => {
+                // A session without room for it has been told to end; there is nobody else to tell.
+                let _told = session.outbox.offer_own(message, format!("/{rest}").into(), self.outbox_limit);
+            }
+            None => self.relay_to_session(id, rest, &message, handover),
         }
     }
 

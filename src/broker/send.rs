@@ -64,11 +64,11 @@ impl Broker {
         headers.remove_all(&PRIVATE_HEADERS);
         match target {
             Kind::Broker => self.deliver(self.message(destination, headers, body), None, &mut handover),
-            Kind::UserExplicit { addressee, rest } if *addressee == *session.id.as_str() => {
+            // Nobody can guess the id of a session: who knows it was asked by it, and answers.
+            Kind::UserExplicit { addressee, rest } if self.is_session(&addressee) => {
                 let name = self.destinations.user_destination(&addressee, rest);
                 let message = self.message(name.into(), headers, body);
-                // A session that cannot take its own message has been told to end; there is nobody else to tell.
-                let _told = session.outbox.offer_own(message, format!("/{rest}").into(), self.outbox_limit);
+                self.send_to_session(&addressee, rest, message, &mut handover);
             }
             Kind::UserExplicit { addressee, rest } => {
                 // Spring answers a user's message to himself in the sending session alone (clause P60).

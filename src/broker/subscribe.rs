@@ -92,7 +92,7 @@ impl Broker {
             }
         };
         if let Err(fault) = self.join_by_subscription(session, destination) {
-            self.release(&placement.0);
+            self.release(&placement.0, &mut Handover::nobody());
             return Err(fault);
         }
         metrics().subscriptions_open.inc();
@@ -122,19 +122,21 @@ impl Broker {
     }
 
     /// Ends a subscription: nothing is delivered to it any more, and what it was handed without proof is kept again.
-    pub fn unsubscribe(&self, placement: &Placement) {
-        self.release(placement);
+    /// `handover` ends when other nodes can see that.
+    pub fn unsubscribe(&self, placement: &Placement, handover: &mut Handover) {
+        self.release(placement, handover);
         metrics().subscriptions_open.dec();
     }
 
     /// A delivery of this subscription was consumed or refused.
-    pub fn settle(&self, placement: &Placement, how: Settlement, seq: u64) {
+    /// `handover` ends when other nodes can see that.
+    pub fn settle(&self, placement: &Placement, how: Settlement, seq: u64, handover: &mut Handover) {
         if let Placement::Kept(seat) = placement {
-            self.kept.settle(seat, how, seq);
+            self.kept.settle(seat, how, seq, handover);
         }
     }
 
-    fn release(&self, placement: &Placement) {
+    fn release(&self, placement: &Placement, handover: &mut Handover) {
         match placement {
             Placement::Exact(seat) => {
                 self.topics.unsubscribe(seat);
@@ -144,7 +146,7 @@ impl Broker {
                 let pattern = self.patterns.unsubscribe(*key);
                 self.untell_cluster(|| pattern.map(|pattern| Name::Pattern(pattern.as_str().into())));
             }
-            Placement::Kept(seat) => self.kept.unsubscribe(seat),
+            Placement::Kept(seat) => self.kept.unsubscribe(seat, handover),
             Placement::Session | Placement::Answered | Placement::Nowhere => {}
         }
     }

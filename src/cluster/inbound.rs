@@ -187,7 +187,8 @@ fn message(shared: &Shared, local: &dyn Local, way: Way, bytes: Bytes, source: S
             return count(&metrics().messages_dropped, "receiver-moved-on");
         }
         let way = Way { hops: way.hops + 1, repeated: true, ..way };
-        shared.router.submit(Job::new(What::Find { name, way, record: bytes }, None, Some(token.clone())));
+        let what = What::Find { name, way, record: bytes, stranded };
+        shared.router.submit(Job::new(what, None, Some(token.clone())));
     }
 }
 

@@ -23,6 +23,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Interests {
     state: Mutex<State>,
     changed: Notify,
+    /// One call at a time: a second one could overtake the first.
+    telling: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -38,8 +40,14 @@ struct State {
 struct Interest {
     receivers: usize,
     told: bool,
-    /// Grows with every change, so that an answer to an older state is known as such.
+    /// Who waits for the next answer.
     waiting: Vec<Arc<dyn Outcome>>,
+}
+
+/// What is told in one call, and who waits for it: those who came before the state was read, and nobody else.
+struct Batch {
+    changes: Vec<Change>,
+    waiting: Vec<(Name, Vec<Arc<dyn Outcome>>)>,
 }
 
 impl Interests {
@@ -89,40 +97,36 @@ impl Interests {
 
     /// Tells what differs until nothing does; returns early when the registry fails.
     pub(super) async fn flush(&self, shared: &Shared) {
-        while let Some(changes) = self.next_batch() {
-            if !self.tell(shared, changes).await {
+        let _alone = self.telling.lock().await;
+        while let Some(batch) = self.next_batch() {
+            if !self.tell(shared, batch).await {
                 return;
             }
         }
     }
 
-    fn next_batch(&self) -> Option<Vec<Change>> {
+    fn next_batch(&self) -> Option<Batch> {
         let mut state = self.state.lock();
         let state = &mut *state;
         let batch: Vec<Name> = state.dirty.iter().take(BATCH).cloned().collect();
-        let mut changes = Vec::with_capacity(batch.len());
+        let (mut changes, mut waiting) = (Vec::with_capacity(batch.len()), Vec::new());
         for name in batch {
             state.dirty.remove(&name);
-            let present = state.names.get(&name).is_some_and(|interest| interest.receivers > 0);
+            let mut present = false;
+            if let Some(interest) = state.names.get_mut(&name) {
+                present = interest.receivers > 0;
+                waiting.push((name.clone(), std::mem::take(&mut interest.waiting)));
+            }
             changes.push(Change { name, present });
         }
         state.under_way = !changes.is_empty();
-        state.under_way.then_some(changes)
+        state.under_way.then_some(Batch { changes, waiting })
     }
 
     /// Tells one batch; whether that worked.
-    async fn tell(&self, shared: &Shared, changes: Vec<Change>) -> bool {
+    async fn tell(&self, shared: &Shared, batch: Batch) -> bool {
+        let Batch { changes, mut waiting } = batch;
         let boot = shared.boot();
-        // Who waits now is answered by this call; who comes meanwhile, by the next.
-        let mut waiting: Vec<(Name, Vec<Arc<dyn Outcome>>)> = Vec::new();
-        {
-            let mut state = self.state.lock();
-            for change in &changes {
-                if let Some(interest) = state.names.get_mut(&change.name) {
-                    waiting.push((change.name.clone(), std::mem::take(&mut interest.waiting)));
-                }
-            }
-        }
         let told = shared.registry.change(&boot, &changes).await;
         let ok = told.is_ok() && shared.boot() == boot;
         let mut state = self.state.lock();

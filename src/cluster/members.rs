@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use tokio::time::Instant;
 
 use super::Shared;
 use crate::ids::{Boot, NodeId};
@@ -25,6 +26,16 @@ pub(super) struct Members {
     burying: Mutex<HashSet<Boot>>,
     /// As of the last round, see [`crate::registry::Registry::interruptions`].
     interruptions: AtomicU64,
+    trust: Mutex<Trust>,
+}
+
+/// Whether look-ups can be believed: a registry that was away may have forgotten what other nodes had entered, and each of
+/// them finds that out for itself, within a lease at the latest.
+#[derive(Debug, Default)]
+struct Trust {
+    /// Interruptions that are known of.
+    interruptions: u64,
+    again_at: Option<Instant>,
 }
 
 impl Members {
@@ -33,7 +44,8 @@ impl Members {
         self.live.load(Ordering::Relaxed).max(1)
     }
 
-    /// Whether this run is known to be dead. One that nobody has heard of may be new.
+    /// Whether this run was buried here, or is being. One without a lease may be cut off from the registry alone; it is still
+    /// sent to, and what is sent to one that is dead is found in its queue or among the orphans.
     pub(super) fn is_dead(&self, boot: &Boot) -> bool {
         let dead = self.dead.read();
         !dead.is_empty() && dead.contains(boot)
@@ -41,17 +53,18 @@ impl Members {
 
     fn learn(&self, nodes: &[NodeState]) {
         self.live.store(nodes.iter().filter(|node| node.alive).count(), Ordering::Relaxed);
+    }
+
+    fn lives(&self, boot: &Boot) {
+        self.dead.write().remove(boot);
+    }
+
+    fn died(&self, boot: &Boot) {
         let mut dead = self.dead.write();
         if dead.len() > MAX_DEAD {
             dead.clear();
         }
-        for node in nodes {
-            if node.alive {
-                dead.remove(&node.boot);
-            } else {
-                dead.insert(node.boot.clone());
-            }
-        }
+        dead.insert(boot.clone());
     }
 }
 
@@ -69,6 +82,21 @@ impl Shared {
         if self.registry_up.swap(false, Ordering::AcqRel) {
             tracing::warn!(%error, "Redis does not answer; messages go to every node, kept destinations refuse");
         }
+    }
+
+    /// Whether the registry can be asked who has receivers.
+    pub(super) fn trusts_registry(&self) -> bool {
+        let up = self.registry_up.load(Ordering::Acquire);
+        let interruptions = self.registry.interruptions();
+        let mut trust = self.members.trust.lock();
+        if !up || interruptions != trust.interruptions {
+            trust.interruptions = interruptions;
+            trust.again_at = Some(Instant::now() + self.config.lease);
+        }
+        if trust.again_at.is_some_and(|again_at| again_at <= Instant::now()) {
+            trust.again_at = None;
+        }
+        up && trust.again_at.is_none()
     }
 
     fn info(&self) -> String {
@@ -108,11 +136,16 @@ impl Shared {
     /// Looks after what a dead run left.
     async fn bury(&self, boot: &Boot, alive: &HashMap<NodeId, Boot>) {
         let node = boot.node();
+        // From now on, so that what is found in its queue is not sent there again.
+        self.members.died(boot);
         if !alive.contains_key(&node) && node != self.node {
             match self.router.relay().adopt(node).await {
                 Ok(envelopes) => tracing::info!(dead = %boot, envelopes, "a node died; its queue was adopted"),
                 // It lives, cut off from the registry; or another node is at it.
-                Err(AdoptError::InUse) => return tracing::debug!(dead = %boot, "its queue is read by somebody"),
+                Err(AdoptError::InUse) => {
+                    self.members.lives(boot);
+                    return tracing::debug!(%boot, "no lease, but its queue is read by somebody");
+                }
                 Err(error) => {
                     return tracing::warn!(dead = %boot, %error, "the queue of a dead node cannot be adopted now");
                 }

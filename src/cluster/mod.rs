@@ -101,6 +101,10 @@ pub struct ClusterConfig {
     pub destinations: Destinations,
     /// `[relay]`
     pub relay: RelayConfig,
+    /// `rabbitmq.window`: most envelopes that wait for their confirm.
+    pub window: usize,
+    /// `redis.lease`
+    pub lease: Duration,
     /// `redis.lease_renewal`
     pub lease_renewal: Duration,
 }
@@ -172,7 +176,7 @@ impl Cluster {
             registry,
             store,
             registry_up: AtomicBool::new(true),
-            router: Router::new(relay, config.relay),
+            router: Router::new(relay, config.relay, config.window),
             interests: Interests::default(),
             members: Members::default(),
             recent: Recent::default(),
@@ -226,7 +230,7 @@ impl Cluster {
                     self.shared.recent.insert(&message.id);
                 }
                 let way = Way { by_name_only, sought: true, ..Way::default() };
-                What::Find { name: Name::User(addressee), way, record }
+                What::Find { name: Name::User(addressee), way, record, stranded: false }
             }
             Target::Destination => What::Broadcast { destination: (&*message.destination).into(), record },
             Target::Kept(keep) => {

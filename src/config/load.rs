@@ -188,10 +188,16 @@ impl Config {
         match (&self.redis, &self.rabbitmq) {
             (None, None) => {}
             (Some(_), None) => {
-                problems.add(&redis, "a cluster needs [rabbitmq] as well; without both the node runs for itself");
+                problems.add(
+                    &redis,
+                    "[redis] needs [rabbitmq] beside it: a cluster has both, and a node that is alone neither",
+                );
             }
             (None, Some(_)) => {
-                problems.add(&rabbitmq, "a cluster needs [redis] as well; without both the node runs for itself");
+                problems.add(
+                    &rabbitmq,
+                    "[rabbitmq] needs [redis] beside it: a cluster has both, and a node that is alone neither",
+                );
             }
             (Some(registry), Some(relay)) => {
                 problems.take(&redis, registry.check());

@@ -19,6 +19,8 @@ use crate::ids::{MessageIds, NodeId};
 use crate::mailbox::file::FileStore;
 use crate::mailbox::memory::MemoryStore;
 use crate::mailbox::redis::RedisStore;
+use crate::registry::Registry;
+use crate::registry::cached::Cached;
 use crate::registry::redis::RedisRegistry;
 use crate::relay::amqp::AmqpRelay;
 use crate::rooms::{self, MemoryRooms, RoomRules, Rooms};
@@ -92,13 +94,16 @@ pub(super) async fn join(config: &Config, node: &NodeId) -> Result<Option<Arc<Cl
     let seed = Seed::new(node.clone());
     let client = crate::registry::redis::connect(redis).await?;
     let relay = AmqpRelay::start(rabbitmq, config.relay.send_timeout, node.clone(), seed.inbox()).await?;
-    let settings =
-        ClusterConfig { destinations: destinations(config), relay: config.relay, lease_renewal: redis.lease_renewal };
-    let backends = Backends {
-        registry: Arc::new(RedisRegistry::new(client.clone(), redis)),
-        store: Arc::new(RedisStore::new(client)),
-        relay: Arc::new(relay),
+    let settings = ClusterConfig {
+        destinations: destinations(config),
+        relay: config.relay,
+        window: rabbitmq.window,
+        lease: redis.lease,
+        lease_renewal: redis.lease_renewal,
     };
+    let registry: Arc<dyn Registry> = Arc::new(RedisRegistry::new(client.clone(), redis));
+    let registry = if redis.cache.is_zero() { registry } else { Arc::new(Cached::new(registry, redis.cache)) };
+    let backends = Backends { registry, store: Arc::new(RedisStore::new(client)), relay: Arc::new(relay) };
     Ok(Some(Arc::new(Cluster::new(seed, settings, backends))))
 }
 

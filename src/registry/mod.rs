@@ -3,6 +3,7 @@
 //! An entry says "this run of this node has receivers for this name". Entries of runs that are known to be dead count for
 //! nothing. Every call is safe to be made twice: a client of Redis sends again what was cut off.
 
+pub mod cached;
 pub mod redis;
 
 use std::fmt;

@@ -111,6 +111,7 @@ impl Lookup for Subscriber<'_> {
             Variable::User => self.who.user.into(),
             Variable::Claim(path) => self.who.claims.and_then(|claims| follow(claims, path)).into(),
             Variable::Session => Found::Text(self.who.session.into()),
+            Variable::Node => self.who.node().into(),
             Variable::Destination => Found::Text(self.destination.into()),
             // Not in the scope with which these templates are read.
             _ => Found::Missing,

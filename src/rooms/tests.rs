@@ -71,9 +71,9 @@ fn leaving_by_route_tells_the_same() {
 fn a_subscription_joins_and_its_end_leaves() {
     let mut rooms = rooms(
         "[[room]]\nmatch = 'blog-{n}'\nsubscribe = '/topic/content/{room}'\n\
-         profile = { name = '{user}', where = '{destination}' }\non_leave = [{ to = '/topic/left', body = '{n} {member.name}' }]",
+         profile = { name = '{user}', where = '{destination}', node = '{node}' }\non_leave = [{ to = '/topic/left', body = '{n} {member.name}' }]",
     );
-    let who = Who { user: Some("amy"), claims: None, session: "s" };
+    let who = Who { user: Some("amy"), claims: None, session: "n-1-5e55" };
     let destination = "/topic/content/blog-7";
     for _ in 0..2 {
         assert_eq!(rooms.subscribed(destination, &who), Ok(Vec::new()));
@@ -82,7 +82,7 @@ fn a_subscription_joins_and_its_end_leaves() {
         assert_eq!(rooms.subscribed(other, &who), Ok(Vec::new()));
     }
     let members = rooms.members("blog-7");
-    assert_eq!(&*members[0].profile, r#"{"name":"amy","where":"/topic/content/blog-7"}"#);
+    assert_eq!(&*members[0].profile, r#"{"name":"amy","where":"/topic/content/blog-7","node":"n-1"}"#);
     assert_eq!(rooms.store().len(), 1);
     assert_eq!(rooms.unsubscribed(destination, &who), []);
     assert_eq!(told(&rooms.unsubscribed(destination, &who)), [("/topic/left", "7 amy")]);

@@ -51,6 +51,7 @@ impl Lookup for Context<'_> {
             Variable::User => who.user.into(),
             Variable::Claim(path) => who.claims.and_then(|claims| follow(claims, path)).into(),
             Variable::Session => Found::Text(who.session.into()),
+            Variable::Node => who.node().into(),
             Variable::Header(name) => self.input.headers.get(name).map(|value| &**value).into(),
             Variable::Destination => Found::Text(self.input.destination.into()),
             Variable::Timestamp => Found::Number(self.input.sent_at),

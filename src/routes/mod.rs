@@ -63,6 +63,13 @@ pub struct Who<'a> {
     pub session: &'a str,
 }
 
+impl<'a> Who<'a> {
+    /// The node that the session is connected to, and on which routes run: ids of sessions begin with it.
+    pub(crate) fn node(&self) -> Option<&'a str> {
+        self.session.rsplit_once('-').map(|(node, _)| node)
+    }
+}
+
 /// A SEND to an application destination, or a SUBSCRIBE, which has no body.
 #[derive(Debug, Clone, Copy)]
 pub struct SendInput<'a> {

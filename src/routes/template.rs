@@ -134,6 +134,7 @@ impl std::fmt::Display for Variable {
             Self::Room => ("room", &[]),
             Self::MemberId => ("member-id", &[]),
             Self::Member(path) => ("member", path),
+            Self::Node => ("node", &[]),
             Self::Members => ("members", &[]),
         };
         write!(f, "{{{head}")?;

@@ -36,7 +36,7 @@ fn run(routes: &Routes, destination: &str, body: &str) -> (Result<Vec<Action>, R
     let headers = [("destination", destination), ("x-a", "1"), ("x-a", "2"), ("x-b", "3")].into_iter().collect();
     let body = Bytes::from(body.to_owned());
     let input = SendInput {
-        who: Who { user: Some("alice"), claims: Some(&claims), session: "s1" },
+        who: Who { user: Some("alice"), claims: Some(&claims), session: "node-1-5e55" },
         destination,
         headers: &headers,
         body: &body,
@@ -113,6 +113,13 @@ fn a_room_is_joined_before_its_members_are_listed() {
     let (actions, rooms) = run(&routes(toml), "/app/join/1/r", "{");
     assert!(matches!(actions, Err(Refusal::NotJson { .. })));
     assert_eq!(rooms, [], "nobody joins with a bad profile");
+}
+
+#[test]
+fn the_node_is_what_the_session_id_begins_with() {
+    let toml = "[[route]]\non = '/app/where'\nto = '/topic/{node}'\njson = { node = '{node}' }";
+    let (actions, _) = run(&routes(toml), "/app/where", "");
+    assert_eq!(actions.unwrap(), [send("/topic/node-1", r#"{"node":"node-1"}"#, Some("application/json"))]);
 }
 
 #[test]

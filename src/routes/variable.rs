@@ -21,6 +21,8 @@ pub(crate) enum Variable {
     Claim(Path),
     /// `session`: the session's id.
     Session,
+    /// `node`: the name of the node that the session is connected to.
+    Node,
     /// `headers.name`: a header of the frame.
     Header(Box<str>),
     /// `destination`: where the frame was sent.
@@ -45,7 +47,7 @@ pub(crate) type Path = Box<[Box<str>]>;
 pub(crate) struct Scope<'p> {
     /// Names in the pattern.
     pub(crate) captures: Vec<&'p str>,
-    /// Whether there is a session at the other end: `user`, `session`, `destination`.
+    /// Whether there is a session at the other end: `user`, `session`, `node`, `destination`.
     pub(crate) sender: bool,
     /// Whether there is a frame: `headers`, `timestamp`.
     pub(crate) frame: bool,
@@ -82,6 +84,7 @@ impl Scope<'_> {
             "user" if self.sender && whole => Variable::User,
             "user" if self.sender => Variable::Claim(path),
             "session" if self.sender && whole => Variable::Session,
+            "node" if self.sender && whole => Variable::Node,
             "destination" if self.sender && whole => Variable::Destination,
             "headers" if self.frame && !whole => Variable::Header(name["headers.".len()..].into()),
             "timestamp" if self.frame && whole => Variable::Timestamp,
@@ -103,7 +106,7 @@ impl Scope<'_> {
         let mut known: Vec<String> = self.captures.iter().map(|name| format!("{{{name}}}")).collect();
         let builtin: [(bool, &[&str]); 6] = [
             (self.body, &["{body}", "{body.json}", "{body.FIELD}"]),
-            (self.sender, &["{user}", "{user.CLAIM}", "{session}", "{destination}"]),
+            (self.sender, &["{user}", "{user.CLAIM}", "{session}", "{node}", "{destination}"]),
             (self.frame, &["{headers.NAME}", "{timestamp}"]),
             (self.announcement, &["{room}", "{member-id}"]),
             (self.member, &["{member}", "{member.FIELD}"]),
@@ -218,11 +221,13 @@ mod tests {
             ("body.json", Variable::BodyJson([].into())),
             ("body.a.0", Variable::BodyJson(path("a.0"))),
             ("user.username", Variable::Claim(path("username"))),
+            ("node", Variable::Node),
             ("headers.x.y", Variable::Header("x.y".into())),
         ] {
             assert_eq!(scope.variable(name), Ok(expected));
         }
-        for name in ["blogid", "", "body.", "headers", "session.x", "members", "member.name", "room", ".body"] {
+        for name in ["blogid", "", "body.", "headers", "session.x", "node.x", "members", "member.name", "room", ".body"]
+        {
             assert!(scope.variable(name).is_err(), "{name}");
         }
         assert!(scope.hides("user") && !scope.hides("from"));
@@ -233,7 +238,7 @@ mod tests {
         let scope = Scope { captures: vec!["from", "blogId"], sender: true, ..Scope::default() };
         assert_eq!(
             scope.variable("blogid").unwrap_err(),
-            "unknown variable {blogid}; known here: {from}, {blogId}, {user}, {user.CLAIM}, {session}, {destination}"
+            "unknown variable {blogid}; known here: {from}, {blogId}, {user}, {user.CLAIM}, {session}, {node}, {destination}"
         );
     }
 

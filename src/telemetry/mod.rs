@@ -42,9 +42,11 @@ pub fn start(log: &Log) -> Result<(), String> {
     .map_err(|error| error.to_string())
 }
 
-/// What is logged. Tungstenite writes whole messages at its lowest level, passcodes and bodies included: never those.
+/// What is logged. Tungstenite writes whole messages at its lowest level, passcodes and bodies included: never those. The
+/// clients of RabbitMQ and Redis call an error what this program expects and answers, and says itself where it matters;
+/// `log.filter` can ask for them all the same.
 fn filter(log: &Log) -> Result<EnvFilter, ParseError> {
-    EnvFilter::try_new(format!("{},tungstenite=info,tungstenite::protocol=info", log.filter))
+    EnvFilter::try_new(format!("lapin=off,fred=off,{},tungstenite=info,tungstenite::protocol=info", log.filter))
 }
 
 /// A label whose values are words of this program.

@@ -31,6 +31,7 @@ class Visit {
   #members = new Map();
   // Kept messages are delivered again if their arrival could not be proved; the id tells.
   #seen = new Set();
+  #node = "";
 
   constructor(user, room) {
     this.user = user;
@@ -46,6 +47,10 @@ class Visit {
     this.#on(`${topic}/members`, (members) => this.#showMembers(members));
     this.#on(`${topic}/chat`, ({ from, message }) => this.#say(from, message));
     this.#on(`${topic}/text`, ({ from, content }) => this.#takeText(from, content));
+    this.#on("/app/demo/node", (node) => {
+      this.#node = node;
+      this.#show();
+    });
     this.#on("/user/queue/whispers", ({ from, message }) => this.#say(from, message, "whispers to you"));
   }
 
@@ -84,7 +89,10 @@ class Visit {
 
   #stateChanged(detail) {
     showState(detail, this.user);
-    if (detail.state !== "connected") return;
+    if (detail.state !== "connected") {
+      showNode("");
+      return;
+    }
     showFault("");
     this.#send("join", JSON.stringify({ name: this.user, color: colorOf(this.user) }));
     this.editor.begin();
@@ -95,15 +103,24 @@ class Visit {
   }
 
   #showMembers(members) {
-    this.#members = new Map(members.map(({ name, color }) => [name, color]));
-    const names = [...this.#members.keys()].sort((a, b) => a.localeCompare(b));
-    const others = names.filter((name) => name !== this.user);
-    $("members").replaceChildren(...names.map((name) => this.#memberItem(name)));
-    $("known").replaceChildren(...others.map((name) => make("option", { value: name })));
-    $("alone").hidden = others.length > 0;
+    this.#members = new Map(members.map((member) => [member.name, member]));
+    this.#show();
   }
 
-  #memberItem(name) {
+  #show() {
+    // Where there is only one node, nobody needs to see its name.
+    const nodes = new Set([...this.#members.values()].map(({ node }) => node)).add(this.#node);
+    const several = nodes.size > 1 || isGiven(this.#node);
+    showNode(several ? this.#node : "");
+    const names = [...this.#members.keys()].sort((a, b) => a.localeCompare(b));
+    const others = names.filter((name) => name !== this.user);
+    $("members").replaceChildren(...names.map((name) => this.#memberItem(name, several)));
+    $("known").replaceChildren(...others.map((name) => make("option", { value: name })));
+    // Before the first list nobody is known, not even the user.
+    $("alone").hidden = others.length > 0 || names.length === 0;
+  }
+
+  #memberItem(name, withNode) {
     const item = make("li");
     const mine = name === this.user;
     const chip = mine
@@ -116,12 +133,14 @@ class Visit {
       });
     }
     chip.style.setProperty("--who", this.#colorFor(name));
+    const node = withNode && this.#members.get(name).node;
+    if (node) chip.append(make("span", { className: "node", textContent: node, title: "The node of this member" }));
     item.append(chip);
     return item;
   }
 
   #colorFor(name) {
-    const color = this.#members.get(name);
+    const color = this.#members.get(name)?.color;
     return /^#[0-9a-f]{6}$/i.test(color) ? color : colorOf(name);
   }
 
@@ -186,6 +205,17 @@ function showState({ state, reason, until }, user) {
   const tick = () => ($("countdown").textContent = `in ${Math.max(0, Math.ceil((until - Date.now()) / 1000))} s`);
   tick();
   countdown = setInterval(tick, 500);
+}
+
+/** Says on which node this page is; nothing where there is only one to be on. */
+function showNode(node) {
+  $("node").textContent = node && `on ${node}`;
+  $("node").hidden = !node;
+}
+
+/** Whether somebody gave this node its name. A random one (letters and digits) tells a person nothing until there are two. */
+function isGiven(node) {
+  return node !== "" && !/^[0-9a-z]{11,13}$/.test(node);
 }
 
 function showFault(text) {

@@ -3,9 +3,11 @@
 
 mod cluster;
 mod deploy;
+mod dev;
 mod documents;
 mod kept;
 mod node;
+mod simulation;
 mod sockjs;
 mod spring;
 mod stomp;

@@ -99,8 +99,8 @@ async fn locate(shared: &Shared, names: &[Name], patterns: bool) -> Result<Locat
     if names.is_empty() && !patterns {
         return Ok(Located::default());
     }
-    if !shared.registry_up.load(Ordering::Acquire) {
-        // Asking again and again would hold up every message for the time of a command.
+    if !shared.trusts_registry() {
+        // Asking again and again would hold up every message for the time of a command; and the answers could have holes.
         return Err(RegistryError("it did not answer lately".into()));
     }
     let found = async {
@@ -132,15 +132,16 @@ fn dispatch(shared: &Shared, job: Job, by_interest: bool, answers: &mut Answers<
         What::Broadcast { destination, record } => {
             let name = by_interest.then(|| Name::Destination(destination.clone()));
             let way = Way { sought: by_interest, ..Way::default() };
-            match nodes(shared, answers, name.as_ref(), &destination, by_interest) {
+            let sought = Sought { name: name.as_ref(), destination: &destination, stranded: false };
+            match by_interest.then(|| nodes(shared, answers, sought)).flatten() {
                 None => groups.add(Route::Everyone, &Item::Message { way: Way::default(), record }, part),
                 Some(nodes) if nodes.is_empty() => {}
                 Some(nodes) => groups.add(Route::Nodes(nodes), &Item::Message { way, record }, part),
             }
         }
-        What::Find { name, way, record } => {
+        What::Find { name, way, record, stranded } => {
             let destination = record::destination(&record).unwrap_or_default();
-            match nodes(shared, answers, Some(&name), &destination, true) {
+            match nodes(shared, answers, Sought { name: Some(&name), destination: &destination, stranded }) {
                 // Everybody looks; nobody sends it on.
                 None => groups.add(Route::Everyone, &Item::Message { way: Way { sought: false, ..way }, record }, part),
                 Some(nodes) if nodes.is_empty() => {}
@@ -155,15 +156,14 @@ fn dispatch(shared: &Shared, job: Job, by_interest: bool, answers: &mut Answers<
                 None => return part.fail(&"the store of kept messages gave no answer"),
             };
             // Patterns get live messages, wherever they are; what is kept goes to those who have its destination open.
-            if let Some(matching) = nodes(shared, answers, None, &queue, true)
-                && !matching.is_empty()
-            {
+            let matching = nodes(shared, answers, Sought { name: None, destination: &queue, stranded: false });
+            let to_patterns = match matching {
+                None => Some(Route::Everyone),
+                Some(nodes) => (!nodes.is_empty()).then_some(Route::Nodes(nodes)),
+            };
+            if let Some(route) = to_patterns {
                 let also = Part { charge: None, outcome: part.outcome.clone(), _token: None };
-                groups.add(
-                    Route::Nodes(matching),
-                    &Item::Message { way: Way::default(), record: record.clone() },
-                    also,
-                );
+                groups.add(route, &Item::Message { way: Way::default(), record: record.clone() }, also);
             }
             let mut remote: Vec<NodeId> = Vec::new();
             let boot = shared.boot();
@@ -172,7 +172,7 @@ fn dispatch(shared: &Shared, job: Job, by_interest: bool, answers: &mut Answers<
                     if let Some(local) = shared.local() {
                         local.kept(seq, record.clone());
                     }
-                } else if !shared.members.is_dead(&reader) && reader.node() != shared.node {
+                } else if reader.node() != shared.node {
                     remote.push(reader.node());
                 }
             }
@@ -184,29 +184,29 @@ fn dispatch(shared: &Shared, job: Job, by_interest: bool, answers: &mut Answers<
     }
 }
 
+/// Whose receivers are looked for.
+struct Sought<'a> {
+    name: Option<&'a Name>,
+    destination: &'a str,
+    /// It lay in a queue that nobody reads. Otherwise runs whose lease has ended count as well: one that is merely cut off
+    /// from the registry still reads its queue, and what is in that of a dead one is looked up again by whoever adopts it.
+    stranded: bool,
+}
+
 /// The other nodes that have receivers for the name or for a pattern that matches; `None` when nobody knows.
-fn nodes(
-    shared: &Shared,
-    answers: &Answers<'_>,
-    name: Option<&Name>,
-    destination: &str,
-    look_up: bool,
-) -> Option<Vec<NodeId>> {
-    if !look_up {
-        return None;
-    }
+fn nodes(shared: &Shared, answers: &Answers<'_>, sought: Sought<'_>) -> Option<Vec<NodeId>> {
     let located = answers.located?;
     let mut nodes: Vec<NodeId> = Vec::new();
     let mut add = |boot: &Boot| {
         let node = boot.node();
-        if node != shared.node && !shared.members.is_dead(boot) {
+        if node != shared.node && !(sought.stranded && shared.members.is_dead(boot)) {
             nodes.push(node);
         }
     };
-    if let Some(at) = name.and_then(|name| answers.names.get(name)) {
+    if let Some(at) = sought.name.and_then(|name| answers.names.get(name)) {
         located.nodes.get(*at).into_iter().flatten().for_each(&mut add);
     }
-    shared.router.patterns.for_each_match(destination, &mut add);
+    shared.router.patterns.for_each_match(sought.destination, &mut add);
     tidy(&mut nodes);
     Some(nodes)
 }

@@ -28,8 +28,6 @@ use crate::relay::{Relay, RelayError, Route, Token};
 
 use dispatch::Group;
 
-/// Envelopes that wait for their confirm at most; the relay holds them, everything else waits here.
-const OPEN_ENVELOPES: usize = 16;
 /// How often messages that waited too long are looked for while nothing moves.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -41,6 +39,8 @@ pub(super) struct Router {
     load: Arc<Load>,
     relay: Arc<dyn Relay>,
     config: RelayConfig,
+    /// Envelopes that wait for their confirm at most; the relay holds them, everything else waits here.
+    window: usize,
     patterns: KnownPatterns,
     seq: Mutex<u64>,
 }
@@ -65,8 +65,8 @@ pub(super) struct Job {
 /// Where it has to go.
 #[derive(Debug)]
 pub(super) enum What {
-    /// To the nodes with receivers for the name.
-    Find { name: Name, way: Way, record: Bytes },
+    /// To the nodes with receivers for the name. It is `stranded` when it lay in a queue that nobody reads.
+    Find { name: Name, way: Way, record: Bytes, stranded: bool },
     /// To all nodes, or those with subscribers.
     Broadcast { destination: Box<str>, record: Bytes },
     /// To one session.
@@ -104,13 +104,14 @@ impl Job {
 }
 
 impl Router {
-    pub(super) fn new(relay: Arc<dyn Relay>, config: RelayConfig) -> Self {
+    pub(super) fn new(relay: Arc<dyn Relay>, config: RelayConfig, window: usize) -> Self {
         Self {
             queue: Mutex::default(),
             wake: Notify::new(),
             load: Arc::default(),
             relay,
             config,
+            window,
             patterns: KnownPatterns::default(),
             seq: Mutex::new(0),
         }
@@ -164,7 +165,7 @@ impl Router {
                 given_up = self.too_old(&mut queue);
                 let open = self.load.envelopes.load(Ordering::Acquire);
                 if let Some(first) = queue.front()
-                    && open < OPEN_ENVELOPES
+                    && open < self.window
                 {
                     let alone_until = first.since + self.config.envelope_delay;
                     if open == 0 || queue.len() >= self.config.envelope_messages || alone_until <= Instant::now() {

@@ -27,7 +27,7 @@ use super::{Contents, SharedStore};
 use crate::config::mailbox::Mailbox;
 use crate::ids::Boot;
 use crate::mailbox::directory::Metrics;
-use crate::mailbox::queue::{Effect, KeptQueue, Policy, Window};
+use crate::mailbox::queue::{Effect, KeptQueue, Policy, Removal, Window};
 use crate::mailbox::{Refused, StoreError, record};
 use crate::message::Message;
 
@@ -64,7 +64,7 @@ struct Mine<C> {
 }
 
 /// What is to be told to the store, or asked.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Work {
     /// To be opened if they have subscribers, else closed, with what was handed.
     changed: HashMap<Box<str>, u64>,
@@ -72,6 +72,8 @@ struct Work {
     gaps: HashSet<Box<str>>,
     /// The store is being told.
     telling: bool,
+    /// Dropped when it has been told all that stands here.
+    waiters: Vec<Waiter>,
 }
 
 const SHARDS: usize = 64;
@@ -120,19 +122,21 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
         Ok(())
     }
 
-    /// Removes a subscriber, however it ended.
-    pub fn unsubscribe(&self, name: &str, c: C, effects: &mut dyn FnMut(Effect<C>)) {
+    /// Removes a subscriber, however it ended; `waiter` is dropped when the store knows.
+    pub fn unsubscribe(&self, name: &str, c: C, waiter: Option<Waiter>, effects: &mut dyn FnMut(Effect<C>)) {
         self.step(name, effects, |mine| {
             mine.waiting.retain(|(waiting, _)| *waiting != c);
             if let Some(queue) = &mut mine.queue {
                 queue.unsubscribe(c);
             }
         });
+        self.when_told(waiter);
     }
 
-    /// These deliveries to `c` are proved.
-    pub fn settle(&self, name: &str, c: C, seqs: &[u64], effects: &mut dyn FnMut(Effect<C>)) {
+    /// These deliveries to `c` are proved; `waiter` is dropped when the store knows.
+    pub fn settle(&self, name: &str, c: C, seqs: &[u64], waiter: Option<Waiter>, effects: &mut dyn FnMut(Effect<C>)) {
         self.step(name, effects, |mine| mine.queue.iter_mut().for_each(|queue| queue.settle(c, seqs)));
+        self.when_told(waiter);
     }
 
     /// `c` could not do anything with these deliveries.
@@ -221,11 +225,12 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
     ) -> bool {
         let (removals, changed) = self.take_work();
         if removals.is_empty() && changed.is_empty() {
-            self.work.lock().telling = false;
+            self.release(Vec::new(), true);
             return false;
         }
+        let waiters = std::mem::take(&mut self.work.lock().waiters);
         let told = self.tell_these(store, boot, removals, changed, now_ms, effects).await;
-        self.work.lock().telling = false;
+        self.release(waiters, told.is_ok());
         if let Err(error) = told {
             tracing::debug!(%error, "the store of kept messages does not answer; it is asked again");
             tokio::time::sleep(PAUSE).await;
@@ -262,11 +267,15 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
         });
         for (name, handed, answer) in join_all(asked).await {
             match answer {
-                Ok(Some(contents)) => self.opened(&name, contents, now_ms(), &mut |effect| effects(effect)),
+                Ok(Some(mut contents)) => {
+                    // Closed and opened again before the store was told: it does not know yet.
+                    contents.handed = contents.handed.max(handed);
+                    self.opened(&name, contents, now_ms(), &mut |effect| effects(effect));
+                }
                 Ok(None) => {}
                 Err(error) => {
                     failed = Some(error);
-                    self.work.lock().changed.entry(name).or_insert(handed);
+                    self.changed(&name, handed);
                 }
             }
         }
@@ -313,6 +322,35 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
         }
     }
 
+    /// The store was told, or was not.
+    fn release(&self, waiters: Vec<Waiter>, told: bool) {
+        let mut work = self.work.lock();
+        work.telling = false;
+        let mut done = waiters;
+        if !told || !work.changed.is_empty() {
+            // What did not fit into this call, or failed, is still to be told.
+            work.waiters.append(&mut done);
+        } else if work.removals.is_empty() {
+            done.append(&mut work.waiters);
+        }
+        drop(work);
+        // Outside the lock: whoever waits is told by this.
+        drop(done);
+    }
+
+    fn when_told(&self, waiter: Option<Waiter>) {
+        let Some(waiter) = waiter else { return };
+        let mut work = self.work.lock();
+        if !work.telling && work.changed.is_empty() && work.removals.is_empty() {
+            // It knows already; who waits is told outside the lock.
+            drop(work);
+            return drop(waiter);
+        }
+        work.waiters.push(waiter);
+        drop(work);
+        self.wake.notify_one();
+    }
+
     fn changed(&self, name: &str, handed: u64) {
         let mut work = self.work.lock();
         let known = work.changed.entry(name.into()).or_insert(0);
@@ -337,7 +375,10 @@ impl<C: Copy + Eq + Hash> SharedKept<C> {
         }
         let mut removed = Vec::new();
         for effect in out {
-            if let Effect::Removed { seq, .. } = &effect {
+            // For what makes room the store has its own count: here also lies what others have proved already.
+            if let Effect::Removed { seq, why, .. } = &effect
+                && *why != Removal::DroppedOldest
+            {
                 removed.push(*seq);
             }
             self.metrics.count(&effect);
@@ -402,12 +443,19 @@ impl<C: Copy + Eq + Hash> Mine<C> {
         for (seq, bytes) in entries {
             match decoded(&bytes) {
                 Ok(message) => {
-                    queue.restore(seq, message, now_ms);
+                    self.ahead.insert(seq, message);
                 }
                 Err(error) => {
                     tracing::error!(destination = name, seq, %error, "a kept message cannot be read and is passed over");
                 }
             }
+        }
+        // With what came by relay and was proved elsewhere meanwhile: it is for whoever was subscribed here.
+        while let Some(first) = self.ahead.first_entry()
+            && *first.key() < next_seq
+        {
+            let (seq, message) = first.remove_entry();
+            queue.restore(seq, message, now_ms);
         }
         queue.skip_to(next_seq);
         queue.mark_handed(handed);

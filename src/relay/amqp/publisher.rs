@@ -47,8 +47,9 @@ struct Envelope {
     route: Route,
     body: Bytes,
     since: Instant,
-    /// None once it is settled.
-    done: Option<Confirm>,
+    done: Confirm,
+    /// What the broker said, as long as an earlier envelope waits.
+    result: Option<Result<(), RelayError>>,
 }
 
 enum End {
@@ -224,7 +225,7 @@ impl Unconfirmed {
     fn take(&mut self, command: Option<Command>, closing: &mut Option<oneshot::Sender<()>>) {
         match command {
             Some(Command::Publish(route, body, done)) => {
-                self.envelopes.push_back(Envelope { route, body, since: Instant::now(), done: Some(done) });
+                self.envelopes.push_back(Envelope { route, body, since: Instant::now(), done, result: None });
             }
             Some(Command::Close(closed)) => *closing = Some(closed),
             // The relay is gone; whoever asked for it has nobody to tell.
@@ -245,7 +246,7 @@ impl Unconfirmed {
     fn next_unsent(&mut self) -> Option<(u64, &Envelope)> {
         while let Some(envelope) = self.envelopes.get(self.sent) {
             self.sent += 1;
-            if envelope.done.is_some() {
+            if envelope.result.is_none() {
                 let at = self.sent - 1;
                 return Some((self.first + at as u64, &self.envelopes[at]));
             }
@@ -253,12 +254,13 @@ impl Unconfirmed {
         None
     }
 
+    /// The broker may confirm many at once, and the client then tells them in any order; senders hear it in theirs.
     fn settle(&mut self, number: u64, result: Result<(), RelayError>) {
         let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
-        if let Some(done) = at.and_then(|at| self.envelopes.get_mut(at)).and_then(|envelope| envelope.done.take()) {
-            done(result);
+        if let Some(envelope) = at.and_then(|at| self.envelopes.get_mut(at)) {
+            envelope.result.get_or_insert(result);
         }
-        self.forget_settled();
+        self.tell();
     }
 
     fn give_up(&mut self, after: Duration) {
@@ -266,26 +268,26 @@ impl Unconfirmed {
             if envelope.since.elapsed() < after {
                 break;
             }
-            if let Some(done) = envelope.done.take() {
-                done(Err(RelayError::Timeout(after)));
-            }
+            envelope.result.get_or_insert(Err(RelayError::Timeout(after)));
         }
-        self.forget_settled();
+        self.tell();
     }
 
-    fn forget_settled(&mut self) {
-        while self.envelopes.front().is_some_and(|envelope| envelope.done.is_none()) {
-            self.envelopes.pop_front();
+    fn tell(&mut self) {
+        while let Some(envelope) = self.envelopes.pop_front_if(|envelope| envelope.result.is_some()) {
             self.first += 1;
             self.sent = self.sent.saturating_sub(1);
+            if let Some(result) = envelope.result {
+                (envelope.done)(result);
+            }
         }
     }
 }
 
 impl Drop for Unconfirmed {
     fn drop(&mut self) {
-        for done in self.envelopes.iter_mut().filter_map(|envelope| envelope.done.take()) {
-            done(Err(RelayError::Closed));
+        for envelope in self.envelopes.drain(..) {
+            (envelope.done)(envelope.result.unwrap_or(Err(RelayError::Closed)));
         }
     }
 }

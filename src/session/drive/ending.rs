@@ -6,6 +6,7 @@ use stampede_protocol::stomp::{Fault, FaultKind};
 use tracing::debug;
 
 use super::{Drive, Phase};
+use crate::broker::Handover;
 use crate::close::CloseReason;
 use crate::outbox::{Entry, Taken};
 use crate::session::link::{Gone, Link};
@@ -17,7 +18,7 @@ impl<L: Link> Drive<L> {
         if matches!(self.phase, Phase::Failing { .. } | Phase::Closing) {
             return;
         }
-        self.leave_everything();
+        self.leave_everything(&mut Handover::nobody());
         self.handle.outbox.answer(Entry::Failed(Box::new(fault.clone())));
         self.phase = Phase::Failing { since: now, fault: Box::new(fault) };
     }
@@ -62,7 +63,7 @@ impl<L: Link> Drive<L> {
 
     pub(super) fn give_back(&mut self, reason: &CloseReason, now: Instant) {
         self.phase = Phase::Closing;
-        self.leave_everything();
+        self.leave_everything(&mut Handover::nobody());
         self.context.broker.close(&self.handle);
         self.context.wheel.remove(self.timer);
         self.handle.outbox.shut();
@@ -79,10 +80,10 @@ impl<L: Link> Drive<L> {
         );
     }
 
-    pub(super) fn leave_everything(&mut self) {
+    pub(super) fn leave_everything(&mut self, handover: &mut Handover) {
         self.session.end();
         for slot in self.slots.drain() {
-            self.context.broker.unsubscribe(&slot.placement);
+            self.context.broker.unsubscribe(&slot.placement, handover);
         }
     }
 }

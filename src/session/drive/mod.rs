@@ -27,7 +27,7 @@ use super::identify::Identified;
 use super::link::{Handshake, Input, Link};
 use super::slots::Slots;
 use super::write::{self, Token, Written};
-use crate::broker::SessionHandle;
+use crate::broker::{Handover, SessionHandle};
 use crate::close::CloseReason;
 use crate::outbox::{Entry, Taken};
 use crate::telemetry::{Label, metrics};
@@ -177,7 +177,7 @@ impl<L: Link> Drive<L> {
                 match write::message(&mut self.link, &mut self.session, &self.slots, &delivery, destinations) {
                     Written::Done => {}
                     Written::Unproved(token) => self.proofs.get_or_insert_default().written.push(token),
-                    Written::LeftOut(token) => self.settle(Settlement::Nack, &[token]),
+                    Written::LeftOut(token) => self.settle(Settlement::Nack, &[token], &mut Handover::nobody()),
                 }
             }
             Entry::Own { message, rest } => {
@@ -287,7 +287,7 @@ impl<L: Link> Drive<L> {
             if proofs.written.is_empty() {
                 self.proofs = None;
             }
-            self.settle(Settlement::Ack, &proved);
+            self.settle(Settlement::Ack, &proved, &mut Handover::nobody());
         }
     }
 

@@ -34,23 +34,25 @@ impl<L: Link> Drive<L> {
             }
             Request::Subscribe(subscribe) => self.subscribe(subscribe, now),
             Request::Unsubscribe { slot, receipt, .. } => {
+                let mut handover = Handover::new(Arc::clone(&self.handle), receipt);
                 if let Some(slot) = self.slots.take(slot) {
-                    self.context.broker.unsubscribe(&slot.placement);
+                    self.context.broker.unsubscribe(&slot.placement, &mut handover);
                     if let Some(destination) = slot.joins {
                         self.context.broker.leave_by_subscription(&self.handle, &destination);
                     }
                 }
-                self.confirm(receipt);
             }
             Request::Settle { how, tokens, receipt } => {
-                self.settle(how, &tokens);
-                self.confirm(receipt);
+                self.settle(how, &tokens, &mut Handover::new(Arc::clone(&self.handle), receipt));
             }
             Request::Commit { actions, receipt } => self.commit(actions, receipt, now),
             Request::Abort { receipt, .. } | Request::Confirm { receipt } => self.confirm(receipt),
             Request::Dropped { why } => count(&metrics().frames_dropped, why.as_str()),
             Request::Disconnect { receipt, .. } => {
-                self.leave_everything();
+                match receipt {
+                    Some(_) => self.leave_everything(&mut Handover::of_disconnect(Arc::clone(&self.handle))),
+                    None => self.leave_everything(&mut Handover::nobody()),
+                }
                 self.phase = Phase::Leaving { receipt };
             }
         }
@@ -103,10 +105,10 @@ impl<L: Link> Drive<L> {
         }
     }
 
-    pub(super) fn settle(&self, how: Settlement, tokens: &[Token]) {
+    pub(super) fn settle(&self, how: Settlement, tokens: &[Token], handover: &mut Handover) {
         for token in tokens {
             let (Some(seq), Some(slot)) = (token.seq, self.slots.get(token.to)) else { continue };
-            self.context.broker.settle(&slot.placement, how, seq);
+            self.context.broker.settle(&slot.placement, how, seq, handover);
         }
     }
 
@@ -132,8 +134,7 @@ impl<L: Link> Drive<L> {
                     }
                 }
                 Action::Settle { how, tokens, receipt } => {
-                    self.settle(how, &tokens);
-                    self.confirm(receipt);
+                    self.settle(how, &tokens, &mut Handover::new(Arc::clone(&self.handle), receipt));
                 }
             }
         }

@@ -21,45 +21,45 @@ fn send(server: &Process, destination: &str, bodies: &[&str]) {
 }
 
 /// Subscribes without asking for a receipt: what is kept would come before it.
-fn subscribe(client: &mut Client, destination: &str, ack: &str) {
+pub(crate) fn subscribe(client: &mut Client, destination: &str, ack: &str) {
     client.send(&format!("SUBSCRIBE\nid:{destination}\nack:{ack}\ndestination:{destination}\n\n\0"));
 }
 
 /// The next messages, which must have these bodies.
 #[track_caller]
-fn receive(client: &mut Client, bodies: &[&str]) -> Vec<String> {
+pub(crate) fn receive(client: &mut Client, bodies: &[&str]) -> Vec<String> {
     bodies.iter().map(|body| client.message(body)).collect()
 }
 
 /// Nothing more waits, and whatever was read is proved: the first receipt comes behind the ping that asks whether the
 /// messages arrived, the second one behind its pong.
 #[track_caller]
-fn settled(client: &mut Client) {
+pub(crate) fn settled(client: &mut Client) {
     client.is_quiet();
     client.is_quiet();
 }
 
 /// Acknowledges one message, or refuses it.
 #[track_caller]
-fn answer(client: &mut Client, command: &str, message: &str) {
+pub(crate) fn answer(client: &mut Client, command: &str, message: &str) {
     client.confirmed(&format!("{command}\nid:{}", header(message, "ack").unwrap()), "");
 }
 
-fn is_redelivered(message: &str) -> bool {
+pub(crate) fn is_redelivered(message: &str) -> bool {
     header(message, "redelivered") == Some("true")
 }
 
-fn ids(messages: &[String]) -> Vec<&str> {
+pub(crate) fn ids(messages: &[String]) -> Vec<&str> {
     messages.iter().map(|message| header(message, "message-id").unwrap()).collect()
 }
 
-fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+pub(crate) fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
 }
 
 /// Reads messages up to the one with this body; the bodies before it.
 #[track_caller]
-fn bodies_until(client: &mut Client, last: &str) -> Vec<String> {
+pub(crate) fn bodies_until(client: &mut Client, last: &str) -> Vec<String> {
     let mut bodies = Vec::new();
     loop {
         let message = client.expect("MESSAGE");

@@ -37,7 +37,7 @@ fn the_help_teaches() {
     ] {
         assert!(help.output.contains(taught), "{taught:?} is not taught:\n{}", help.output);
     }
-    for command in ["serve", "check-config", "print-config"] {
+    for command in ["serve", "dev", "check-config", "print-config"] {
         assert_eq!(run(&[command, "--help"]).code, Some(0), "{command}");
     }
     let version = run(&["--version"]);

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use crate::support::client::{Client, body, header};
 use crate::support::process::{Launch, Process, ask, serve, until};
+use crate::support::tcp::Watcher;
 use crate::support::ws::{Event, Socket};
 
 /// Until the node has noticed the signal.
@@ -46,7 +47,7 @@ fn readiness_goes_first_and_whoever_stays_is_left_behind_in_time() {
         (0..15).map(|_| Client::connect(server.address, "/ws", "1.2", &["heart-beat:0,0"])).collect();
     stubborn.iter_mut().for_each(|client| client.socket.mute = true);
     // A connection that is kept open asks before and after.
-    let mut watcher = Watcher::new(&server);
+    let mut watcher = Watcher::new(server.address);
     assert_eq!(watcher.ready(), Some(200));
     let since = Instant::now();
     server.signal("TERM");
@@ -66,31 +67,6 @@ fn ask_again(server: &Process) -> Option<u16> {
     drop(stream);
     Some(ask(server.address, "GET /ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").0)
         .filter(|status| *status != 0)
-}
-
-/// Keeps one HTTP connection open.
-struct Watcher(std::net::TcpStream);
-
-impl Watcher {
-    fn new(server: &Process) -> Self {
-        let stream = std::net::TcpStream::connect(server.address).unwrap();
-        stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
-        Self(stream)
-    }
-
-    fn ready(&mut self) -> Option<u16> {
-        use std::io::{Read, Write};
-        self.0.write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").ok()?;
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"y\n") && !answer.ends_with(b"draining\n") {
-            let mut octet = [0];
-            match self.0.read(&mut octet) {
-                Ok(1) => answer.push(octet[0]),
-                _ => return None,
-            }
-        }
-        String::from_utf8(answer).ok()?.split(' ').nth(1)?.parse().ok()
-    }
 }
 
 #[test]

@@ -103,7 +103,11 @@ impl Cluster {
         self.nodes[number].as_ref().expect("this node has ended")
     }
 
-    pub(crate) fn redis(&mut self) -> &mut Redis {
+    pub(crate) fn redis(&self) -> &Redis {
+        &self.setup.redis
+    }
+
+    pub(crate) fn redis_mut(&mut self) -> &mut Redis {
         &mut self.setup.redis
     }
 
@@ -125,15 +129,23 @@ impl Cluster {
 
     /// Ends a node in order: its status and what it wrote to standard error.
     pub(crate) fn terminate(&mut self, number: usize) -> (ExitStatus, String) {
-        let node = self.nodes[number].take().unwrap();
-        node.signal("TERM");
-        node.ended()
+        self.node(number).signal("TERM");
+        self.ended(number)
     }
 
-    /// Every node that runs answers and complains of nothing.
+    /// Waits for a node that was told to end.
+    pub(crate) fn ended(&mut self, number: usize) -> (ExitStatus, String) {
+        self.nodes[number].take().unwrap().ended()
+    }
+
+    /// Every node that runs answers, and complains of nothing that is its own fault.
     #[track_caller]
     pub(crate) fn is_well(&self) {
-        self.nodes.iter().flatten().for_each(Process::is_well);
+        for node in self.nodes.iter().flatten() {
+            assert_eq!(node.get("/health").0, 200);
+            let errors = node.errors();
+            assert!(!errors.contains("panicked") && !errors.contains("ERROR stampede"), "{errors}");
+        }
     }
 }
 

@@ -76,6 +76,11 @@ impl Redis {
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
+    /// All keys and all that is in them, as text.
+    pub(crate) fn text(&self) -> String {
+        self.cli(&["EVAL", EVERYTHING, "0"])
+    }
+
     /// The keys that match, in order.
     pub(crate) fn keys(&self, pattern: &str) -> Vec<String> {
         let mut keys: Vec<String> = self.cli(&["--raw", "KEYS", pattern]).lines().map(str::to_owned).collect();
@@ -83,6 +88,23 @@ impl Redis {
         keys
     }
 }
+
+const EVERYTHING: &str = "
+local all = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+    all[#all + 1] = key
+    local kind = redis.call('TYPE', key).ok
+    local found = {}
+    if kind == 'string' then found = { redis.call('GET', key) }
+    elseif kind == 'hash' then found = redis.call('HGETALL', key)
+    elseif kind == 'set' then found = redis.call('SMEMBERS', key)
+    elseif kind == 'zset' then found = redis.call('ZRANGE', key, 0, -1)
+    elseif kind == 'list' then found = redis.call('LRANGE', key, 0, -1)
+    else error('what is in a ' .. kind .. '?') end
+    for _, value in ipairs(found) do all[#all + 1] = '  ' .. value end
+end
+return all
+";
 
 fn serve(port: u16, durable: bool, directory: &Path) -> Private {
     let mut command = Command::new("redis-server");

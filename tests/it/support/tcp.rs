@@ -41,3 +41,29 @@ impl Tcp {
         let _closed = self.0.shutdown(std::net::Shutdown::Write);
     }
 }
+
+/// Keeps one HTTP connection open and asks on it whether the node is ready.
+#[derive(Debug)]
+pub(crate) struct Watcher(TcpStream);
+
+impl Watcher {
+    pub(crate) fn new(to: SocketAddr) -> Self {
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    /// The status; `None` when the node has closed the connection.
+    pub(crate) fn ready(&mut self) -> Option<u16> {
+        self.0.write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").ok()?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"y\n") && !answer.ends_with(b"draining\n") {
+            let mut octet = [0];
+            match self.0.read(&mut octet) {
+                Ok(1) => answer.push(octet[0]),
+                _ => return None,
+            }
+        }
+        String::from_utf8(answer).ok()?.split(' ').nth(1)?.parse().ok()
+    }
+}

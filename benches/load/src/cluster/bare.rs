@@ -46,11 +46,17 @@ pub(super) fn latency(rabbit: &Rabbit, rate: f64, seconds: f64) -> Result<Report
         let config = fred::types::config::Config::from_url(&redis.url()).map_err(redis_error)?;
         let client = fred::types::Builder::from_config(config).build().map_err(redis_error)?;
         let _connection = client.init().await.map_err(redis_error)?;
-        client.hset::<(), _, _>("bare:user", ("node-1", "")).await.map_err(redis_error)?;
+        Box::pin(client.hset::<(), _, _>("bare:user", ("node-1", ""))).await.map_err(redis_error)?;
         let (publisher, reader) = (Side::open(rabbit).await?, Side::open(rabbit).await?);
         let epoch = Instant::now();
         let (sender, mut arrived) = tokio::sync::mpsc::unbounded_channel();
-        tokio::spawn(async move { reader.read(|body| drop(sender.send((number_of(body), Instant::now())))).await });
+        tokio::spawn(async move {
+            let arrive = |body: &[u8]| {
+                // The other end waits for all of them.
+                let _heard = sender.send((number_of(body), Instant::now()));
+            };
+            reader.read(arrive).await
+        });
         let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
         let mut open = FuturesUnordered::new();
         let (mut times, mut left) = (Times::new(), (rate * seconds) as u64);
@@ -62,7 +68,7 @@ pub(super) fn latency(rabbit: &Rabbit, rate: f64, seconds: f64) -> Result<Report
                     waiting += 1;
                     let (client, publisher, since) = (client.clone(), publisher.channel.clone(), epoch.elapsed());
                     open.push(async move {
-                        let _nodes: Vec<String> = client.hkeys("bare:user").await.map_err(redis_error)?;
+                        let _nodes: Vec<String> = Box::pin(client.hkeys("bare:user")).await.map_err(redis_error)?;
                         publish(&publisher, u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)).await
                     });
                 }
@@ -89,7 +95,12 @@ pub(super) fn throughput(rabbit: &Rabbit, window: usize, seconds: f64) -> Result
     let counter = Arc::clone(&arrived);
     runtime.block_on(async {
         let (publisher, reader) = (Side::open(rabbit).await?, Side::open(rabbit).await?);
-        tokio::spawn(async move { reader.read(|_| drop(counter.fetch_add(1, Ordering::AcqRel))).await });
+        tokio::spawn(async move {
+            let arrive = |_: &[u8]| {
+                counter.fetch_add(1, Ordering::AcqRel);
+            };
+            reader.read(arrive).await
+        });
         let end = Instant::now() + Duration::from_secs_f64(seconds);
         let (mut open, mut sent) = (FuturesUnordered::new(), 0);
         loop {
@@ -180,8 +191,8 @@ impl Side {
 }
 
 async fn connect(rabbit: &Rabbit) -> Result<(Connection, Channel)> {
-    let connecting = Connection::connect(&rabbit.url(), ConnectionProperties::default());
-    let connection = connecting.await.map_err(amqp_error)?;
+    let (url, properties) = (rabbit.url(), ConnectionProperties::default());
+    let connection = Connection::connect(&url, properties).await.map_err(amqp_error)?;
     let channel = connection.create_channel().await.map_err(amqp_error)?;
     Ok((connection, channel))
 }

@@ -18,7 +18,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
-use crate::mailbox::record::{Input, RecordError, put_number, put_string};
+use crate::mailbox::record::{Input, RecordError, number_len, put_number, put_string};
 use crate::message::ListVersion;
 
 /// The version this code writes.
@@ -67,35 +67,45 @@ pub(crate) struct Builder {
 
 impl Builder {
     pub(crate) fn push(&mut self, item: &Item) {
-        let mut part = BytesMut::with_capacity(item.record().len() + 64);
         let (kind, way, list) = match item {
             Item::Message { way, list, .. } => (1, *way, list.as_ref()),
             Item::Session { .. } => (2, Way::default(), None),
             Item::Kept { .. } => (3, Way::default(), None),
         };
-        part.put_u8(kind);
+        // The length is known before: nothing is copied but into its place.
+        let string_len = |len: usize| number_len(len as u64) + len;
+        let extra = match item {
+            Item::Message { .. } => 0,
+            Item::Session { session, rest, .. } => string_len(session.len()) + string_len(rest.len()),
+            Item::Kept { seq, .. } => number_len(*seq),
+        };
+        let list_len = list.map_or(0, |list| string_len(list.room.len()) + number_len(list.version));
+        let len = 3 + extra + string_len(item.record().len()) + list_len;
+        let out = &mut self.items;
+        out.reserve(string_len(len));
+        put_number(out, len as u64);
+        out.put_u8(kind);
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        part.put_u8(
+        out.put_u8(
             flag(way.by_name_only, BY_NAME_ONLY)
                 | flag(way.sought, SOUGHT)
                 | flag(way.repeated, REPEATED)
                 | flag(list.is_some(), LIST),
         );
-        part.put_u8(way.hops);
+        out.put_u8(way.hops);
         match item {
             Item::Message { .. } => {}
             Item::Session { session, rest, .. } => {
-                put_string(&mut part, session.as_bytes());
-                put_string(&mut part, rest.as_bytes());
+                put_string(out, session.as_bytes());
+                put_string(out, rest.as_bytes());
             }
-            Item::Kept { seq, .. } => put_number(&mut part, *seq),
+            Item::Kept { seq, .. } => put_number(out, *seq),
         }
-        put_string(&mut part, item.record());
+        put_string(out, item.record());
         if let Some(ListVersion { room, version }) = list {
-            put_string(&mut part, room.as_bytes());
-            put_number(&mut part, *version);
+            put_string(out, room.as_bytes());
+            put_number(out, *version);
         }
-        put_string(&mut self.items, &part);
         self.count += 1;
     }
 

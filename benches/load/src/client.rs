@@ -4,11 +4,14 @@
 //! step and puts the next request into `out`. From then on the cost per MESSAGE is reading the frame's head and one
 //! byte of its payload.
 
+use std::net::SocketAddr;
+
 use crate::{handshake, stomp, target::Target, ws};
 
 /// What a client of a scenario says while it connects, encoded once for many.
 #[derive(Debug)]
 pub struct Script {
+    server: SocketAddr,
     upgrade: Vec<u8>,
     connect: Vec<u8>,
     subscribe: Option<Vec<u8>>,
@@ -20,10 +23,17 @@ impl Script {
     pub fn new(target: &Target, destination: Option<&str>, heart_beat: (u64, u64)) -> Self {
         let login = target.login.as_ref().map(|(login, passcode)| (login.as_str(), passcode.as_str()));
         Self {
+            server: target.addr,
             upgrade: handshake::request(&target.host, &target.path).into_bytes(),
             connect: text(&stomp::connect(&target.host, login, heart_beat)),
             subscribe: destination.map(|destination| text(&stomp::subscribe(destination))),
         }
+    }
+
+    /// Where to connect.
+    #[must_use]
+    pub fn server(&self) -> SocketAddr {
+        self.server
     }
 
     /// The first bytes to send.
@@ -42,6 +52,8 @@ pub enum Event<'a> {
     Ready,
     /// A MESSAGE frame.
     Message(&'a [u8]),
+    /// A RECEIPT frame, after the one of the first subscription.
+    Receipt(&'a [u8]),
     /// A heart-beat.
     Beat,
 }
@@ -139,6 +151,7 @@ fn answer(
             *phase = Phase::Ready;
             on(Event::Ready);
         }
+        (Phase::Ready, b"RECEIPT") => on(Event::Receipt(payload)),
         _ => return Err(format!("while {phase:?}, sent {:?}", String::from_utf8_lossy(payload))),
     }
     Ok(())

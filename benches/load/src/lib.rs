@@ -13,7 +13,9 @@
 //!
 //! Linux only: the cost of the server is read from `/proc`.
 
+pub mod child;
 pub mod client;
+pub mod cluster;
 pub mod error;
 pub mod floor;
 pub mod handshake;
@@ -24,7 +26,6 @@ pub mod scenario;
 pub mod stomp;
 pub mod suite;
 pub mod target;
-
 pub mod ws;
 
 pub use error::{Error, Result};

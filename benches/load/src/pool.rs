@@ -31,13 +31,12 @@ pub enum Notice<'a> {
     Ended(String),
 }
 
-/// A set of connections to one server.
+/// A set of connections, each to the server of its plan.
 #[derive(Debug)]
 pub struct Pool {
     poll: Poll,
     events: Events,
     conns: Slab<Conn>,
-    server: SocketAddr,
     buf: Vec<u8>,
 }
 
@@ -69,10 +68,10 @@ impl Pool {
     /// # Errors
     ///
     /// Where the system has no epoll instance to give.
-    pub fn new(server: SocketAddr) -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let poll = Poll::new().map_err(Error::system("creating an epoll instance"))?;
         let events = Events::with_capacity(1024);
-        Ok(Self { poll, events, conns: Slab::new(), server, buf: vec![0; READ_ROOM] })
+        Ok(Self { poll, events, conns: Slab::new(), buf: vec![0; READ_ROOM] })
     }
 
     /// Begins to connect; a later [`turn`](Self::turn) tells when it is ready.
@@ -81,12 +80,10 @@ impl Pool {
     ///
     /// Where the system refuses another socket.
     pub fn open(&mut self, plan: &Plan) -> Result<Id> {
-        let source = source_address(self.server, self.conns.len());
-        let stream = start_connect(self.server, source, plan.receive_buffer).map_err(Error::system(format!(
-            "connecting number {} to {}",
-            self.conns.len() + 1,
-            self.server
-        )))?;
+        let server = plan.script.server();
+        let source = source_address(server, self.conns.len());
+        let stream = start_connect(server, source, plan.receive_buffer)
+            .map_err(Error::system(format!("connecting number {} to {server}", self.conns.len() + 1)))?;
         let entry = self.conns.vacant_entry();
         let id = entry.key();
         let conn = entry.insert(Conn {

@@ -20,6 +20,17 @@ pub fn cpu(pid: u32) -> Result<Duration> {
     cpu_of(&stat).ok_or_else(|| Error::Usage(format!("{path} reads {stat:?}")))
 }
 
+/// The same for a process and all that belong to the process group which it leads.
+///
+/// # Errors
+///
+/// Where nothing can be read of any process.
+pub fn cpu_of_group(leader: u32) -> Result<Duration> {
+    let listed = fs::read_dir("/proc").map_err(Error::system("reading /proc"))?;
+    let stats = listed.flatten().filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    Ok(stats.filter(|stat| group_of(stat) == Some(leader)).filter_map(|stat| cpu_of(&stat)).sum())
+}
+
 /// Resident memory of a process in bytes.
 ///
 /// # Errors
@@ -92,6 +103,11 @@ fn cpu_of(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis((user + system) * 10))
 }
 
+fn group_of(stat: &str) -> Option<u32> {
+    // State, parent, process group.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(2)?.parse().ok()
+}
+
 fn rss_of(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("Rss:").or_else(|| line.strip_prefix("VmRSS:")))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -107,6 +123,7 @@ mod tests {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194304 100 0 0 0 123 45 6 7 20 0 1 0 100 1000 10";
         assert_eq!(cpu_of(stat), Some(Duration::from_millis(1680)));
         assert_eq!(cpu_of("7 (a"), None);
+        assert_eq!(group_of(stat), Some(7));
     }
 
     #[test]

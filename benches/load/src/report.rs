@@ -126,6 +126,12 @@ impl Times {
         self.0.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1));
     }
 
+    /// The microseconds that this share of them does not exceed.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> f64 {
+        self.0.value_at_quantile(share) as f64
+    }
+
     /// Forgets them all.
     pub fn clear(&mut self) {
         self.0.reset();

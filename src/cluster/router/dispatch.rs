@@ -1,9 +1,10 @@
 //! One batch: looked up, and put into envelopes.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use bytestring::ByteString;
 
 use super::super::Shared;
 use super::super::envelope::{Builder, Item, Way};
@@ -16,7 +17,7 @@ use crate::registry::{Located, Name, RegistryError};
 use crate::relay::Route;
 
 /// Looks up who has receivers, and publishes.
-pub(super) async fn route(shared: &Shared, mut batch: Vec<Job>) {
+pub(super) async fn route(shared: &Shared, batch: Vec<Job>) {
     let by_interest = match shared.config.relay.broadcast {
         Broadcast::Fanout => false,
         Broadcast::Interest => true,
@@ -24,10 +25,10 @@ pub(super) async fn route(shared: &Shared, mut batch: Vec<Job>) {
     };
     let mut names = Names::default();
     let mut appends = Vec::new();
-    for job in &mut batch {
-        match &mut job.what {
-            What::Find { name, .. } => names.ask(name.clone()),
-            What::Broadcast { destination, .. } if by_interest => names.ask(Name::Destination(destination.clone())),
+    for job in &batch {
+        match &job.what {
+            What::Find { name, .. } => names.ask(name),
+            What::Broadcast { destination, .. } if by_interest => names.ask(&Name::Destination(destination.clone())),
             What::Keep { append } => appends.push(append.clone()),
             What::Broadcast { .. } | What::Session { .. } => {}
         }
@@ -56,14 +57,50 @@ pub(super) struct Group {
 struct Groups {
     groups: Vec<(Route, Group)>,
     at: HashMap<Route, usize>,
+    /// What was found for a destination of this batch: most have many messages in it.
+    found: HashMap<(ByteString, bool), Found>,
+}
+
+/// Where the messages to a destination go.
+#[derive(Clone, Copy)]
+enum Found {
+    Nowhere,
+    /// The registry does not know, or nobody asked it.
+    Everywhere(usize),
+    Nodes(usize),
 }
 
 impl Groups {
     fn add(&mut self, route: Route, item: &Item, part: Part) {
-        let at = *self.at.entry(route.clone()).or_insert_with(|| {
-            self.groups.push((route, Group::default()));
-            self.groups.len() - 1
-        });
+        let at = self.group(route);
+        self.push(at, item, part);
+    }
+
+    fn group(&mut self, route: Route) -> usize {
+        if let Some(&at) = self.at.get(&route) {
+            return at;
+        }
+        let at = self.groups.len();
+        self.at.insert(route.clone(), at);
+        self.groups.push((route, Group::default()));
+        at
+    }
+
+    /// The answer for a destination, looked for once; messages that were stranded have their own.
+    fn find(&mut self, sought: (ByteString, bool), look: impl FnOnce(&str) -> Option<Vec<NodeId>>) -> Found {
+        if let Some(&found) = self.found.get(&sought) {
+            return found;
+        }
+        let found = match look(&sought.0) {
+            None => Found::Everywhere(self.group(Route::Everyone)),
+            Some(nodes) if nodes.is_empty() => Found::Nowhere,
+            Some(nodes) => Found::Nodes(self.group(Route::Nodes(nodes))),
+        };
+        self.found.insert(sought, found);
+        found
+    }
+
+    fn push(&mut self, at: usize, item: &Item, part: Part) {
         let group = &mut self.groups[at].1;
         group.builder.push(item);
         group.parts.push(part);
@@ -78,11 +115,10 @@ struct Names {
 }
 
 impl Names {
-    fn ask(&mut self, name: Name) {
-        let next = self.list.len();
-        if let Entry::Vacant(vacant) = self.at.entry(name) {
-            self.list.push(vacant.key().clone());
-            vacant.insert(next);
+    fn ask(&mut self, name: &Name) {
+        if !self.at.contains_key(name) {
+            self.at.insert(name.clone(), self.list.len());
+            self.list.push(name.clone());
         }
     }
 }
@@ -130,26 +166,35 @@ fn dispatch(shared: &Shared, job: Job, by_interest: bool, answers: &mut Answers<
             groups.add(Route::Nodes(vec![node]), &Item::Session { session, rest, record }, part);
         }
         What::Broadcast { destination, record, list } => {
-            let name = by_interest.then(|| Name::Destination(destination.clone()));
-            let way = Way { sought: by_interest, ..Way::default() };
-            let sought = Sought { name: name.as_ref(), destination: &destination, stranded: false };
-            match by_interest.then(|| nodes(shared, answers, sought)).flatten() {
-                None => groups.add(Route::Everyone, &Item::Message { way: Way::default(), record, list }, part),
-                Some(nodes) if nodes.is_empty() => {}
-                Some(nodes) => groups.add(Route::Nodes(nodes), &Item::Message { way, record, list }, part),
+            if !by_interest {
+                return groups.add(Route::Everyone, &Item::Message { way: Way::default(), record, list }, part);
+            }
+            let found = groups.find((ByteString::from(&*destination), false), |text| {
+                let name = Name::Destination(destination.clone());
+                nodes(shared, answers, Sought { name: Some(&name), destination: text, stranded: false })
+            });
+            match found {
+                Found::Nowhere => {}
+                Found::Everywhere(at) => groups.push(at, &Item::Message { way: Way::default(), record, list }, part),
+                Found::Nodes(at) => {
+                    let way = Way { sought: true, ..Way::default() };
+                    groups.push(at, &Item::Message { way, record, list }, part);
+                }
             }
         }
         What::Find { name, way, record, list, stranded } => {
             let destination = record::destination(&record).unwrap_or_default();
-            match nodes(shared, answers, Sought { name: Some(&name), destination: &destination, stranded }) {
+            // The name follows from the destination.
+            let found = groups.find((destination, stranded), |destination| {
+                nodes(shared, answers, Sought { name: Some(&name), destination, stranded })
+            });
+            match found {
+                Found::Nowhere => {}
                 // Everybody looks; nobody sends it on.
-                None => groups.add(
-                    Route::Everyone,
-                    &Item::Message { way: Way { sought: false, ..way }, record, list },
-                    part,
-                ),
-                Some(nodes) if nodes.is_empty() => {}
-                Some(nodes) => groups.add(Route::Nodes(nodes), &Item::Message { way, record, list }, part),
+                Found::Everywhere(at) => {
+                    groups.push(at, &Item::Message { way: Way { sought: false, ..way }, record, list }, part);
+                }
+                Found::Nodes(at) => groups.push(at, &Item::Message { way, record, list }, part),
             }
         }
         What::Keep { append } => {

@@ -9,6 +9,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use stampede_load::{
     Error, Result,
+    cluster::ClusterSuite,
     report::Report,
     scenario::{
         Subject, connect::Connect, fanout::Fanout, heart_beat::HeartBeat, idle::Idle, slow::Slow, unicast::Unicast,
@@ -40,6 +41,8 @@ enum Command {
     Slow(Run<Slow>),
     /// All of it against the floor and a server in turns, as a table
     Suite(Suite),
+    /// Two nodes beside the bare clients of RabbitMQ and Redis, as a table
+    Cluster(ClusterSuite),
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Idle(run) => run.go(Idle::run),
         Command::Heartbeat(run) => run.go(HeartBeat::run),
         Command::Slow(run) => run.go(Slow::run),
+        Command::Cluster(suite) => suite.run(&mut io::stdout().lock()),
         Command::Suite(suite) => suite.run(&mut io::stdout().lock()),
     };
     match result {

@@ -38,7 +38,7 @@ impl Connect {
         if self.count == 0 || self.concurrency == 0 {
             return Err(Error::Usage("all counts must be at least 1".to_owned()));
         }
-        let mut pool = Pool::new(subject.target.addr)?;
+        let mut pool = Pool::new()?;
         let one_plan = (!self.destination.contains("{}")).then(|| subject.plan(Some(&self.destination)));
         let end = Instant::now() + Duration::from_secs_f64(self.seconds);
         // When a connection was begun; none once it is ready.

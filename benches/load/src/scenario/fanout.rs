@@ -45,6 +45,7 @@ impl Fanout {
             body,
             rate: None,
             destination: self.destination.clone(),
+            user: None,
         };
         let outcome = Flow::open(subject, shape)?.run(&self.bounds, subject.pid, |_| Ok(()))?;
         let mut report = Report::new(format!("fanout {publishers}->{subscribers}, {body} B, {in_flight} in flight"));

@@ -34,6 +34,8 @@ pub struct Shape {
     pub rate: Option<f64>,
     /// Destination, `{}` standing for the number of the group.
     pub destination: String,
+    /// Each group is a user with this name, and is sent to at `/user/NAME` in front of the destination.
+    pub user: Option<String>,
 }
 
 /// When a run ends.
@@ -77,6 +79,7 @@ pub struct Flow {
 #[derive(Debug)]
 struct Group {
     destination: String,
+    user: Option<String>,
     send: Send,
     sent: u64,
     /// What `sent` was when the run began.
@@ -97,17 +100,32 @@ impl Flow {
     ///
     /// Where the shape makes no sense or the server does not let everybody in.
     pub fn open(subject: &Subject, shape: Shape) -> Result<Self> {
+        Self::open_between(subject, subject, shape)
+    }
+
+    /// Connects the publishers to one server and the subscribers to another of the same cluster.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_between(publishers: &Subject, subscribers: &Subject, shape: Shape) -> Result<Self> {
         let counts = [shape.groups, shape.subscribers, shape.publishers, shape.in_flight];
         if counts.contains(&0) || shape.body < NUMBER_LEN {
             return Err(Error::Usage(format!("all counts must be at least 1, a body {NUMBER_LEN} bytes")));
         }
-        let mut pool = Pool::new(subject.target.addr)?;
+        let mut pool = Pool::new()?;
         let groups: Vec<Group> =
-            (0..shape.groups).map(|n| Group::new(destination(&shape.destination, n), &shape)).collect();
+            (0..shape.groups).map(|n| Group::new(destination(&shape.destination, n), n, &shape)).collect();
         let plans = groups
             .iter()
-            .flat_map(|group| std::iter::repeat_n(subject.plan(Some(&group.destination)), shape.subscribers))
-            .chain(std::iter::repeat_n(subject.plan(None), shape.groups * shape.publishers));
+            .flat_map(|group| {
+                let plan = match &group.user {
+                    Some(user) => subscribers.plan_as(user, Some(&group.destination)),
+                    None => subscribers.plan(Some(&group.destination)),
+                };
+                std::iter::repeat_n(plan, shape.subscribers)
+            })
+            .chain(std::iter::repeat_n(publishers.plan(None), shape.groups * shape.publishers));
         let mut ids = open_all(&mut pool, plans)?;
         let publishers = ids.split_off(shape.groups * shape.subscribers);
         let mut subscriber = vec![None; ids.iter().max().map_or(0, |max| max + 1)];
@@ -238,10 +256,13 @@ impl Flow {
 }
 
 impl Group {
-    fn new(destination: String, shape: &Shape) -> Self {
+    fn new(received_at: String, number: usize, shape: &Shape) -> Self {
+        let user = shape.user.as_ref().map(|name| destination(name, number));
+        let sent_to = user.as_ref().map_or_else(|| received_at.clone(), |user| user_destination(user, &received_at));
         Self {
-            send: Send::new(&destination, shape.body),
-            destination,
+            send: Send::new(&sent_to, shape.body),
+            destination: received_at,
+            user,
             sent: 0,
             sent_before_run: 0,
             done: 0,
@@ -290,6 +311,12 @@ impl Group {
     }
 }
 
+/// Where others send what a user gets at `/user/queue/…`.
+#[must_use]
+pub fn user_destination(user: &str, own: &str) -> String {
+    format!("/user/{user}{}", own.strip_prefix("/user").unwrap_or(own))
+}
+
 /// One message in so many is checked in full.
 const CHECK_EVERY: u64 = 64;
 
@@ -306,12 +333,13 @@ mod tests {
             body: 32,
             rate: None,
             destination: "/topic/{}".to_owned(),
+            user: None,
         }
     }
 
     /// A group with four messages in flight.
     fn group(shape: &Shape) -> Group {
-        let mut group = Group::new("/topic/0".to_owned(), shape);
+        let mut group = Group::new("/topic/0".to_owned(), 0, shape);
         (0..4).for_each(|number| group.note_sent(number, Instant::now()));
         group.sent = 4;
         group

@@ -38,9 +38,9 @@ impl HeartBeat {
         if self.count == 0 || self.interval == 0 {
             return Err(Error::Usage("no beats to measure".to_owned()));
         }
-        let mut pool = Pool::new(subject.target.addr)?;
+        let mut pool = Pool::new()?;
         let plan = subject.plan_with_beats(Some(&self.destination), self.interval);
-        let (ours, theirs) = self.agree(subject, &plan)?;
+        let (ours, theirs) = self.agree(&plan)?;
         let ids = open_all(&mut pool, std::iter::repeat_n(plan, self.count))?;
         let mut beats = Beats::new(&ids, ours, theirs);
         beats.keep(&mut pool, ours.max(theirs))?;
@@ -63,8 +63,8 @@ impl HeartBeat {
 
     /// Asks the server, with a connection of its own, how often both sides will beat (STOMP 1.2, Heart-beating: the
     /// longer of what one side can do and the other wants).
-    fn agree(&self, subject: &Subject, plan: &Plan) -> Result<(Duration, Duration)> {
-        let mut pool = Pool::new(subject.target.addr)?;
+    fn agree(&self, plan: &Plan) -> Result<(Duration, Duration)> {
+        let mut pool = Pool::new()?;
         pool.open(plan)?;
         let mut answer = None;
         let patience = Patience::new();
@@ -131,7 +131,7 @@ impl<'a> Beats<'a> {
                     self.heard += 1;
                     self.hear(id, now);
                 }
-                Notice::Event(Event::Connected(_) | Event::Ready) => {}
+                Notice::Event(Event::Connected(_) | Event::Ready | Event::Receipt(_)) => {}
                 Notice::Ended(reason) => ended = Some(reason),
             })?;
             if let Some(reason) = ended {

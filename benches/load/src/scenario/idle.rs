@@ -32,7 +32,7 @@ impl Idle {
     /// Where a connection is not made or does not last.
     pub fn run(&self, subject: &Subject) -> Result<Report> {
         let pid = subject.known_pid()?;
-        let mut pool = Pool::new(subject.target.addr)?;
+        let mut pool = Pool::new()?;
         let before = self.settled(pid, &mut pool, 0, STILL)?;
         let one_plan = (!self.destination.contains("{}")).then(|| subject.plan(Some(&self.destination)));
         let ids = open_all(

@@ -46,6 +46,13 @@ impl Subject {
         self.plan_with_beats(destination, 0)
     }
 
+    /// The same as this user, whom the server takes at his word.
+    #[must_use]
+    pub fn plan_as(&self, user: &str, destination: Option<&str>) -> Plan {
+        let target = Target { login: Some((user.to_owned(), String::new())), ..self.target.clone() };
+        Plan { script: Rc::new(Script::new(&target, destination, (0, 0))), receive_buffer: None }
+    }
+
     /// The same with heart-beats both ways, in milliseconds.
     #[must_use]
     pub fn plan_with_beats(&self, destination: Option<&str>, beat: u64) -> Plan {

@@ -51,6 +51,7 @@ impl Slow {
             body: self.body,
             rate: Some(self.rate),
             destination: self.destination.clone(),
+            user: None,
         };
         let bounds = Bounds { messages: u64::MAX, seconds: self.seconds, warm_up: 0.5 };
         let mut flow = Flow::open(subject, shape)?;

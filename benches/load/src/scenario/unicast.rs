@@ -42,6 +42,7 @@ impl Unicast {
             body,
             rate: None,
             destination: self.destination.clone(),
+            user: None,
         };
         let outcome = Flow::open(subject, shape)?.run(&self.bounds, subject.pid, |_| Ok(()))?;
         let mut report = Report::new(format!("unicast {pairs} pairs, {body} B, {in_flight} in flight each"));

@@ -1,5 +1,6 @@
 //! The rows of the table.
 
+use super::table::Column;
 use crate::{
     Result,
     report::Report,
@@ -22,16 +23,6 @@ pub(super) struct Case {
 }
 
 type Run = Box<dyn Fn(&Subject) -> Result<Report>>;
-
-/// One figure of a case.
-pub(super) struct Column {
-    pub(super) label: &'static str,
-    pub(super) figure: &'static str,
-    /// Whether server over floor means something.
-    pub(super) ratio: bool,
-    /// What the project wants.
-    pub(super) aim: &'static str,
-}
 
 /// The real thing.
 pub(super) fn full() -> Vec<Case> {

@@ -4,16 +4,15 @@
 //! take turns within each row, so that what else the machine does hits both.
 
 mod cases;
-mod server;
+pub(crate) mod server;
+pub(crate) mod table;
 
 use std::{io::Write, path::PathBuf};
 
-use crate::{
-    Error, Result,
-    report::{Report, number},
-};
+use crate::{Error, Result, report::Report};
 use cases::Case;
 use server::Server;
+use table::{Line, Row};
 
 /// All scenarios against the floor and a server in turns
 #[derive(Debug, clap::Args)]
@@ -70,15 +69,16 @@ impl Suite {
                 }
             }
         }
-        table(out, &cases, &rows).map_err(Error::system("printing"))
+        let lines = cases.iter().zip(&rows).map(|(case, row)| Line { name: &case.name, columns: &case.columns, row });
+        table::print(out, ["floor", "server"], lines).map_err(Error::system("printing"))
     }
 
     /// One run of one case against one of the servers, if it is for that one.
     fn sit(&self, case: &Case, floor: bool) -> Result<Option<Report>> {
         let server = match (&self.server, floor) {
             (_, true) if case.needs_broker => return Ok(None),
-            (_, true) => Server::start(&self.floor, &[], "/")?,
-            (Some(program), false) => Server::start(program, &self.server_args, &self.path)?,
+            (_, true) => Server::start(&self.floor, &[], &[], "/")?,
+            (Some(program), false) => Server::start(program, &self.server_args, &[], &self.path)?,
             (None, false) => return Ok(None),
         };
         (case.run)(&server.subject()?).map(Some).map_err(|error| match server.last_words() {
@@ -97,89 +97,5 @@ impl Suite {
             format!("{who:<6} {}", report.line())
         };
         writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Error::system("printing"))
-    }
-}
-
-/// The runs of one case.
-#[derive(Debug, Default)]
-struct Row {
-    floor: Vec<Report>,
-    server: Vec<Report>,
-}
-
-fn table(out: &mut impl Write, cases: &[Case], rows: &[Row]) -> std::io::Result<()> {
-    writeln!(out, "\n| {:<47} | {:>20} | {:>20} | {:>5} | {:<16} |", "", "floor", "server", "ratio", "aim")?;
-    writeln!(out, "|:{:-<47}-|-{:-<20}:|-{:-<20}:|-{:-<5}:|:{:-<16}-|", "", "", "", "", "")?;
-    for (case, row) in cases.iter().zip(rows) {
-        for column in &case.columns {
-            let floor = Spread::of(&row.floor, column.figure);
-            let server = Spread::of(&row.server, column.figure);
-            let ratio = match (&floor, &server) {
-                (Some(floor), Some(server)) if column.ratio && floor.median > 0.0 => {
-                    number(server.median / floor.median)
-                }
-                _ => String::new(),
-            };
-            writeln!(
-                out,
-                "| {:<47} | {:>20} | {:>20} | {ratio:>5} | {:<16} |",
-                format!("{}, {}", case.name, column.label),
-                floor.map_or_else(String::new, |spread| spread.to_string()),
-                server.map_or_else(String::new, |spread| spread.to_string()),
-                column.aim,
-            )?;
-        }
-    }
-    Ok(())
-}
-
-/// Median and range of a figure over the sittings.
-#[derive(Debug, PartialEq)]
-struct Spread {
-    median: f64,
-    least: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(reports: &[Report], figure: &str) -> Option<Self> {
-        let mut values: Vec<f64> = reports.iter().filter_map(|report| report.figure(figure)).collect();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        let upper = *values.get(middle)?;
-        let median = if values.len().is_multiple_of(2) { f64::midpoint(values[middle - 1], upper) } else { upper };
-        Some(Self { median, least: values[0], most: values[values.len() - 1] })
-    }
-}
-
-impl std::fmt::Display for Spread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.least == self.most {
-            return f.write_str(&number(self.median));
-        }
-        write!(f, "{} ({}-{})", number(self.median), number(self.least), number(self.most))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_of_the_sittings_counts() {
-        let reports: Vec<Report> = [3.0, 1.0, 2.0]
-            .into_iter()
-            .map(|value| {
-                let mut report = Report::new(String::new());
-                report.add("x", value, "");
-                report
-            })
-            .collect();
-        let spread = |n: usize| Spread::of(&reports[..n], "x").map(|spread| spread.to_string());
-        assert_eq!(spread(3).as_deref(), Some("2.00 (1.00-3.00)"));
-        assert_eq!(spread(2).as_deref(), Some("2.00 (1.00-3.00)"));
-        assert_eq!(spread(1).as_deref(), Some("3.00"));
-        assert_eq!(spread(0), None);
-        assert_eq!(Spread::of(&reports, "y"), None);
     }
 }

@@ -1,0 +1,176 @@
+//! Messages from one node to the other: at a low rate, as many as possible, to many.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Bench,
+    nodes::{Costs, Nodes},
+};
+use crate::{
+    Error, Result,
+    client::Event,
+    pool::{Notice, Pool},
+    report::{Report, Times},
+    scenario::{
+        Subject,
+        flow::{Bounds, Flow, Outcome, Shape, user_destination},
+        open_all,
+    },
+    ws,
+};
+
+/// User messages at a fixed low rate
+pub(super) struct Latency {
+    pub(super) rate: f64,
+    pub(super) seconds: f64,
+}
+
+impl Latency {
+    pub(super) fn run(&self, bench: &mut Bench) -> Result<Report> {
+        let nodes = Nodes::start(&bench.program, &bench.rabbit, &[])?;
+        let shape = Shape { rate: Some(self.rate), in_flight: 1000, ..users(1, 1000) };
+        let (outcome, costs) = measured(&nodes, shape, self.seconds)?;
+        let mut report = Report::new(format!("user message, {}/s, {BODY} B", self.rate));
+        costs.add(&mut report, outcome.delivered)?;
+        report.add_times(&outcome.times);
+        Ok(report)
+    }
+}
+
+/// User messages between many pairs, and how soon they are confirmed at half of the highest rate
+pub(super) struct Throughput {
+    pub(super) pairs: usize,
+    pub(super) in_flight: usize,
+    pub(super) seconds: f64,
+}
+
+impl Throughput {
+    pub(super) fn run(&self, bench: &mut Bench) -> Result<Report> {
+        let nodes = Nodes::start(&bench.program, &bench.rabbit, &[])?;
+        let mut report = Report::new(format!("user messages, {} pairs, {BODY} B", self.pairs));
+        let (outcome, costs) = measured(&nodes, users(self.pairs, self.in_flight), self.seconds)?;
+        costs.add(&mut report, outcome.delivered)?;
+        report.add_times(&outcome.times);
+        let half = report.figure("rate").unwrap_or(0.0) / 2.0;
+        let (a, b) = nodes.subjects()?;
+        let over = AtomicBool::new(false);
+        let receipts = thread::scope(|scope| {
+            let probe = scope.spawn(|| receipts(&a, &b, &over));
+            let shape = Shape { rate: Some(half / self.pairs as f64), ..users(self.pairs, self.in_flight) };
+            let outcome = measured(&nodes, shape, self.seconds);
+            over.store(true, Ordering::Release);
+            let receipts = probe.join().map_err(|_| Error::Usage("the probe panicked".to_owned()))?;
+            let (outcome, costs) = outcome?;
+            report.add("half_rate", outcome.delivered as f64 / costs.seconds(), "/s");
+            receipts
+        })?;
+        report.add("receipt_p50_us", receipts.quantile(0.5), "µs");
+        report.add("receipt_p99_us", receipts.quantile(0.99), "µs");
+        Ok(report)
+    }
+}
+
+/// One publisher, many subscribers on the other node
+pub(super) struct Fanout {
+    pub(super) subscribers: usize,
+    pub(super) seconds: f64,
+}
+
+impl Fanout {
+    pub(super) fn run(&self, bench: &mut Bench) -> Result<Report> {
+        let nodes = Nodes::start(&bench.program, &bench.rabbit, &[])?;
+        let destination = "/topic/bench".to_owned();
+        let shape = Shape { subscribers: self.subscribers, destination, user: None, ..users(1, 256) };
+        let (outcome, costs) = measured(&nodes, shape, self.seconds)?;
+        let mut report = Report::new(format!("topic 1->{}, {BODY} B, 256 in flight", self.subscribers));
+        costs.add(&mut report, outcome.delivered)?;
+        report.add_times(&outcome.times);
+        Ok(report)
+    }
+}
+
+/// Each group a user, one sender and one receiver.
+fn users(pairs: usize, in_flight: usize) -> Shape {
+    Shape {
+        groups: pairs,
+        subscribers: 1,
+        publishers: 1,
+        in_flight,
+        body: BODY,
+        rate: None,
+        destination: OWN.to_owned(),
+        user: Some("bench-{}".to_owned()),
+    }
+}
+
+/// Runs twice, of which the first is the warm-up.
+fn measured(nodes: &Nodes, shape: Shape, seconds: f64) -> Result<(Outcome, Costs)> {
+    let (a, b) = nodes.subjects()?;
+    let running = || {
+        let mut flow = Flow::open_between(&a, &b, shape)?;
+        let bounds = |seconds| Bounds { messages: u64::MAX, seconds, warm_up: 0.0 };
+        flow.run(&bounds(seconds / 5.0), None, |_| Ok(()))?;
+        let costs = nodes.costs()?;
+        Ok((flow.run(&bounds(seconds), None, |_| Ok(()))?, costs))
+    };
+    running().map_err(|error: Error| Error::Server(format!("{error}; last words:\n{}", nodes.last_words())))
+}
+
+/// A sender of its own who asks for a RECEIPT with every message, at a low fixed rate, beside whatever else runs.
+fn receipts(a: &Subject, b: &Subject, over: &AtomicBool) -> Result<Times> {
+    let mut pool = Pool::new()?;
+    let plans = [a.plan_as("prober", None), b.plan_as("probed", Some(OWN))];
+    let sender = open_all(&mut pool, plans)?[0];
+    let destination = user_destination("probed", OWN);
+    let body = "x".repeat(BODY);
+    let (mut times, mut sent, start) = (Times::new(), Vec::new(), Instant::now());
+    let mut open = 0_usize;
+    while !over.load(Ordering::Acquire) || open > 0 {
+        if !over.load(Ordering::Acquire) && start.elapsed() >= PROBE_EVERY * sent.len() as u32 {
+            let text = format!("SEND\ndestination:{destination}\nreceipt:{}\n\n{body}\0", sent.len());
+            let mut frame = Vec::new();
+            ws::put_client(&mut frame, ws::TEXT, text.as_bytes());
+            sent.push(Instant::now());
+            open += 1;
+            pool.send(sender, &frame)?;
+        }
+        let mut fault = None;
+        pool.turn(Duration::from_millis(1), |_, now, notice| match notice {
+            Notice::Event(Event::Receipt(payload)) => {
+                let number: Option<usize> = header(payload, "receipt-id").and_then(|id| id.parse().ok());
+                match number.and_then(|number| sent.get(number)) {
+                    Some(sent) => times.add(now.saturating_duration_since(*sent)),
+                    None => fault = Some("a RECEIPT that nobody asked for".to_owned()),
+                }
+                open = open.saturating_sub(1);
+            }
+            Notice::Ended(reason) => fault = Some(reason),
+            Notice::Event(_) => {}
+        })?;
+        if let Some(reason) = fault {
+            return Err(Error::Server(reason));
+        }
+        if start.elapsed() > Duration::from_secs(120) {
+            return Err(Error::Stalled(format!("{open} RECEIPT frames are lacking")));
+        }
+    }
+    Ok(times)
+}
+
+/// A header of a frame.
+pub(super) fn header<'a>(payload: &'a [u8], name: &str) -> Option<&'a str> {
+    let head = payload.split(|&byte| byte == 0).next()?;
+    let lines = head.split(|&byte| byte == b'\n').take_while(|line| !line.is_empty());
+    let mut fields = lines.filter_map(|line| str::from_utf8(line).ok()?.split_once(':'));
+    fields.find(|(field, _)| *field == name).map(|(_, value)| value)
+}
+
+/// Bytes of each message.
+const BODY: usize = 128;
+/// Where users receive.
+const OWN: &str = "/user/queue/bench";
+const PROBE_EVERY: Duration = Duration::from_millis(5);

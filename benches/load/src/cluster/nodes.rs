@@ -1,0 +1,126 @@
+//! Two nodes of one cluster, and what all its processes spend.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use super::backends::{Rabbit, Redis, until};
+use crate::{Result, process, report::Report, scenario::Subject, suite::server::Server};
+
+/// A cluster of two, with a Redis of its own; the broker is everybody's, the names in it are its own.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    pub(super) a: Server,
+    pub(super) b: Server,
+    pub(super) redis: Redis,
+    rabbit_pid: u32,
+    names: String,
+}
+
+impl Nodes {
+    /// Starts them; `settings` are further ones by their names in the environment.
+    pub(super) fn start(program: &Path, rabbit: &Rabbit, settings: &[(&str, &str)]) -> Result<Self> {
+        let redis = Redis::start()?;
+        let names = format!("bench{}", redis.pid());
+        let mut environment = vec![
+            ("STAMPEDE__REDIS__URL".to_owned(), redis.url()),
+            ("STAMPEDE__RABBITMQ__URL".to_owned(), rabbit.url()),
+        ];
+        for name in ["TOPIC_EXCHANGE", "FANOUT_EXCHANGE", "QUEUE_PREFIX", "ORPHAN_EXCHANGE", "ORPHAN_QUEUE"] {
+            let value = format!("{names}_{}", name.to_lowercase());
+            environment.push((format!("STAMPEDE__RABBITMQ__{name}"), value));
+        }
+        environment.extend(settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        let node = |id: &str| {
+            let mut environment = environment.clone();
+            environment.push(("STAMPEDE__SERVER__NODE_ID".to_owned(), id.to_owned()));
+            Server::start(program, &[], &environment, "/ws")
+        };
+        let (a, b) = (node("a")?, node("b")?);
+        for node in [&a, &b] {
+            let subject = node.subject()?;
+            until("a node does not become ready", || is_ready(&subject).ok()?.then_some(()))?;
+        }
+        Ok(Self { a, b, redis, rabbit_pid: rabbit.pid(), names })
+    }
+
+    /// The queue of node b.
+    pub(super) fn queue_of_b(&self) -> String {
+        format!("{}_queue_prefixb", self.names)
+    }
+
+    /// Both nodes and what has to live as long as they do.
+    pub(super) fn into_parts(self) -> (Server, Server, Redis) {
+        (self.a, self.b, self.redis)
+    }
+
+    pub(super) fn subjects(&self) -> Result<(Subject, Subject)> {
+        Ok((self.a.subject()?, self.b.subject()?))
+    }
+
+    /// Starts to count what they spend.
+    pub(super) fn costs(&self) -> Result<Costs> {
+        let nodes = vec![self.a.process.pid(), self.b.process.pid()];
+        Costs::start(vec![
+            ("nodes_us", nodes),
+            ("redis_us", vec![self.redis.pid()]),
+            ("rabbit_us", vec![self.rabbit_pid]),
+        ])
+    }
+
+    /// The last words of both, where something went wrong.
+    pub(super) fn last_words(&self) -> String {
+        format!("a: {}\nb: {}", self.a.last_words(), self.b.last_words())
+    }
+}
+
+fn is_ready(subject: &Subject) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(subject.target.addr)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET /ready HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    Ok(&head == b"HTTP/1.1 200")
+}
+
+/// CPU time by kind of process.
+#[derive(Debug)]
+pub(super) struct Costs {
+    since: Instant,
+    groups: Vec<(&'static str, Vec<u32>)>,
+    before: Vec<Duration>,
+    own: Duration,
+}
+
+impl Costs {
+    pub(super) fn start(groups: Vec<(&'static str, Vec<u32>)>) -> Result<Self> {
+        let before = spent(&groups)?;
+        Ok(Self { since: Instant::now(), groups, before, own: process::cpu(std::process::id())? })
+    }
+
+    /// Seconds since the start.
+    pub(super) fn seconds(&self) -> f64 {
+        self.since.elapsed().as_secs_f64()
+    }
+
+    /// Adds rate and cost of `count` things done since the start.
+    pub(super) fn add(&self, report: &mut Report, count: u64) -> Result<()> {
+        let seconds = self.since.elapsed().as_secs_f64();
+        let own = process::cpu(std::process::id())?.saturating_sub(self.own);
+        report.add("count", count as f64, "");
+        report.add("rate", count as f64 / seconds, "/s");
+        let each = |spent: Duration| spent.as_secs_f64() * 1e6 / count.max(1) as f64;
+        for ((name, _), (before, now)) in self.groups.iter().zip(self.before.iter().zip(spent(&self.groups)?)) {
+            report.add(name, each(now.saturating_sub(*before)), "µs each");
+        }
+        report.add("load_us", each(own), "µs each");
+        Ok(())
+    }
+}
+
+fn spent(groups: &[(&'static str, Vec<u32>)]) -> Result<Vec<Duration>> {
+    groups.iter().map(|(_, pids)| pids.iter().map(|&pid| process::cpu_of_group(pid)).sum()).collect()
+}

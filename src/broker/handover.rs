@@ -45,15 +45,11 @@ impl Handover {
     /// Begins a frame that asked for this receipt.
     #[must_use]
     pub const fn new(session: Arc<SessionHandle>, receipt: Option<ByteString>) -> Self {
-        Self {
-            session: Some(session),
-            receipt,
-            pending: None,
-            failed: None,
-            whole: None,
-            ends_session: false,
-            after: None,
-        }
+        Self::blank(Some(session), receipt)
+    }
+
+    const fn blank(session: Option<Arc<SessionHandle>>, receipt: Option<ByteString>) -> Self {
+        Self { session, receipt, pending: None, failed: None, whole: None, ends_session: false, after: None }
     }
 
     /// What a DISCONNECT with a receipt waits for.
@@ -66,30 +62,16 @@ impl Handover {
 
     /// As [`Handover::new`] for a part of a transaction, which is confirmed after it.
     #[must_use]
-    pub const fn part_of(whole: Arc<Pending>, session: Arc<SessionHandle>, receipt: Option<ByteString>) -> Self {
-        Self {
-            session: Some(session),
-            receipt,
-            pending: None,
-            failed: None,
-            whole: Some(whole),
-            ends_session: false,
-            after: None,
-        }
+    pub fn part_of(whole: Arc<Pending>, session: Arc<SessionHandle>, receipt: Option<ByteString>) -> Self {
+        let mut handover = Self::new(session, receipt);
+        handover.whole = Some(whole);
+        handover
     }
 
     /// What nobody waits for: if it fails, the log says so.
     #[must_use]
     pub const fn nobody() -> Self {
-        Self {
-            session: None,
-            receipt: None,
-            pending: None,
-            failed: None,
-            whole: None,
-            ends_session: false,
-            after: None,
-        }
+        Self::blank(None, None)
     }
 
     /// More of a frame that was begun before.

@@ -111,4 +111,4 @@ fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
 /// is thrown away, with its directory, and an orderly end of thousands of connections would only take time. The id comes
 /// first: the server waits until it is said.
 const GUARD: &str = r#"
-setsid sh -c 'echo $$; exec "$@"' start "$@" </dev/null & exec >&-; read -r end; kill -KILL -- "-$!"; wait"#;
+setsid sh -c 'echo $$; exec "$@"' start "$@" </dev/null & exec >&-; read -r end; env kill -KILL -- "-$!"; wait"#;

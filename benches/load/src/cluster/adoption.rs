@@ -22,7 +22,12 @@ impl Adoption {
     pub(super) fn run(&self, bench: &mut Bench) -> Result<Report> {
         let lease = Duration::from_secs(if self.small { 2 } else { 10 });
         let (text, renewal) = (format!("\"{}s\"", lease.as_secs()), if self.small { "\"500ms\"" } else { "\"3s\"" });
-        let settings = [("STAMPEDE__REDIS__LEASE", &*text), ("STAMPEDE__REDIS__LEASE_RENEWAL", renewal)];
+        let settings = [
+            ("STAMPEDE__REDIS__LEASE", &*text),
+            ("STAMPEDE__REDIS__LEASE_RENEWAL", renewal),
+            // All of it comes at once to a few users: that they are no slow readers is not the question here.
+            ("STAMPEDE__OUTBOX__SEND_BUFFER_SIZE_LIMIT", "\"256MiB\""),
+        ];
         let nodes = Nodes::start(&bench.program, &bench.rabbit, &settings)?;
         let queue = nodes.queue_of_b();
         let (a, b, _redis) = nodes.into_parts();

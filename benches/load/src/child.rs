@@ -109,6 +109,7 @@ fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
 
 /// Runs its arguments as a command in a process group of its own and kills that when its own input ends. KILL: the server
 /// is thrown away, with its directory, and an orderly end of thousands of connections would only take time. The id comes
-/// first: the server waits until it is said.
+/// first: the server waits until it is said. Ctrl-C reaches this shell as well, which then has its work still before it.
 const GUARD: &str = r#"
+trap : HUP INT TERM
 setsid sh -c 'echo $$; exec "$@"' start "$@" </dev/null & exec >&-; read -r end; env kill -KILL -- "-$!"; wait"#;

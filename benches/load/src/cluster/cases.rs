@@ -93,7 +93,7 @@ fn adoption(messages: usize, small: bool) -> Case {
         cluster: Box::new(move |bench| Adoption { messages, small }.run(bench)),
         columns: vec![
             column("s from kill to gone", "gone_s", false, ""),
-            column("s beyond the lease", "beyond_s", false, "< 30"),
+            column("s beyond the lease, at most", "beyond_s", false, "< 30"),
         ],
     }
 }

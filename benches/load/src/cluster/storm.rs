@@ -43,6 +43,8 @@ struct Crowd {
     /// Where the sender is.
     b: Subject,
     subscriptions: usize,
+    /// How often it was asked whether all are found: what an earlier round sent counts for nothing.
+    rounds: usize,
 }
 
 impl Crowd {
@@ -52,7 +54,7 @@ impl Crowd {
         let plans = (0..sessions).map(|n| a.plan_as(&format!("storm-{n}"), Some("/user/queue/storm")));
         let mut ids = open_all(&mut pool, plans.chain([b.plan(None)]))?;
         let sender = ids.pop().ok_or_else(|| Error::Usage("no subscriptions".to_owned()))?;
-        Ok(Self { pool, subscribers: ids, sender, b: b.clone(), subscriptions })
+        Ok(Self { pool, subscribers: ids, sender, b: b.clone(), subscriptions, rounds: 0 })
     }
 
     /// All at once; the time until the last RECEIPT.
@@ -88,6 +90,8 @@ impl Crowd {
     /// Sends to some of the subscriptions, and to every user, again and again until each has got a message.
     fn found(&mut self) -> Result<Duration> {
         let start = Instant::now();
+        self.rounds += 1;
+        let body = format!("\n\nround {}\0", self.rounds);
         let sampled = (0..self.subscriptions).step_by(self.subscriptions.div_ceil(SAMPLES).max(1));
         let mut left: Vec<(String, Option<Id>, String)> =
             sampled.map(|n| (format!("s{n}"), None, format!("/topic/storm-{n}"))).collect();
@@ -99,14 +103,14 @@ impl Crowd {
                 next += SEND_EVERY;
                 let mut out = Vec::new();
                 for (_, _, destination) in &left {
-                    let text = format!("SEND\ndestination:{destination}\n\nagain\0");
+                    let text = format!("SEND\ndestination:{destination}{body}");
                     ws::put_client(&mut out, ws::TEXT, text.as_bytes());
                 }
                 self.pool.send(self.sender, &out)?;
             }
             let (sender, mut sender_ended, mut fault) = (self.sender, false, None);
             self.pool.turn(TURN, |id, _, notice| match notice {
-                Notice::Event(Event::Message(payload)) => {
+                Notice::Event(Event::Message(payload)) if payload.ends_with(body.as_bytes()) => {
                     let subscription = header(payload, "subscription").unwrap_or_default();
                     left.retain(|(name, who, _)| name != subscription || who.is_some_and(|who| who != id));
                 }

@@ -126,6 +126,11 @@ impl Local for Broker {
 
     fn look_again(&self) {
         self.kept.look_again();
+        self.answers_again();
+    }
+
+    fn answers_again(&self) {
+        // Mailboxes and names ask again by themselves.
         if let Some(queue) = self.rooms.shared() {
             queue.push(Job::Look);
         }

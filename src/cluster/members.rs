@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -16,6 +16,8 @@ use crate::relay::AdoptError;
 
 /// Runs remembered as dead after they were removed: an entry that somebody wrote late still counts for nothing.
 const MAX_DEAD: usize = 4096;
+/// Least pause between a round and one that comes because a call has failed.
+const DOUBT_AFTER: Duration = Duration::from_millis(100);
 /// Pause between attempts while the registry does not answer.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -30,6 +32,10 @@ pub(super) struct Members {
     trust: Mutex<Trust>,
     /// A call has failed: the next round comes at once, and says whether that was more than one call.
     doubt: Notify,
+    /// A call has failed since the last round that did not.
+    doubted: AtomicBool,
+    /// The lease had run out, and not everything was entered again yet.
+    forgotten: AtomicBool,
 }
 
 /// Whether look-ups can be believed: a registry that was away may have forgotten what other nodes had entered, and each of
@@ -52,6 +58,13 @@ impl Members {
     pub(super) fn is_dead(&self, boot: &Boot) -> bool {
         let dead = self.dead.read();
         !dead.is_empty() && dead.contains(boot)
+    }
+
+    /// Ends when a call has failed. A while after the last round at the earliest: one that fails again and again while
+    /// rounds do not must not make them follow each other without a pause.
+    async fn is_in_doubt(&self) {
+        tokio::time::sleep(DOUBT_AFTER).await;
+        self.doubt.notified().await;
     }
 
     fn learn(&self, nodes: &[NodeState]) {
@@ -83,6 +96,7 @@ impl Shared {
     /// A call of the registry failed. One that is slow for a moment is not away.
     pub(super) fn registry_failed(&self, error: &RegistryError) {
         tracing::debug!(%error, "Redis did not answer a question");
+        self.members.doubted.store(true, Ordering::Release);
         self.members.doubt.notify_one();
     }
 
@@ -119,19 +133,28 @@ impl Shared {
         let lease = self.registry.renew(&boot, &self.info()).await?;
         let was_up = self.registry_up.load(Ordering::Acquire);
         if lease == Lease::New {
+            // Asking made a new one, so the next round would find nothing wrong if this one ended early.
+            self.members.forgotten.store(true, Ordering::Release);
+        }
+        let forgotten = self.members.forgotten.load(Ordering::Acquire);
+        if forgotten {
             // Others may be removing what this run had entered: as a new run it does not meet them.
             let new = Boot::new(&self.node);
             tracing::warn!(old = %boot, %new, "the lease had run out; everything is entered again");
             self.registry.renew(&new, &self.info()).await?;
             *self.boot.write() = new;
+            self.members.forgotten.store(false, Ordering::Release);
         }
         let seen = self.members.interruptions.swap(interruptions, Ordering::AcqRel);
-        if lease == Lease::New || !was_up || seen != interruptions {
+        let doubted = self.members.doubted.swap(false, Ordering::AcqRel);
+        if forgotten || !was_up || seen != interruptions {
             // It may have lost what it knew, also where no command failed.
             self.interests.tell_all_again();
             if let Some(local) = self.local() {
                 local.look_again();
             }
+        } else if doubted && let Some(local) = self.local() {
+            local.answers_again();
         }
         if !was_up {
             self.registry_up.store(true, Ordering::Release);
@@ -182,7 +205,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let pause = if up { shared.config.lease_renewal } else { RETRY.min(shared.config.lease_renewal) };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = shared.members.doubt.notified(), if up => {}
+            () = shared.members.is_in_doubt(), if up => {}
         }
         let mut round = shared.round().await;
         if up && round.is_err() {

@@ -79,6 +79,9 @@ pub trait Local: Send + Sync {
     /// What the shared store keeps may have changed without notice: look again at everything that is open.
     fn look_again(&self);
 
+    /// Redis did not answer for a moment, and has forgotten nothing: what could not be told to it can be told now.
+    fn answers_again(&self);
+
     /// A run of a node is dead for good, and this node looks after what it left; `alive` are the runs that live. `false` when
     /// that cannot be done to its end now. Can be repeated.
     fn died<'a>(&'a self, boot: &'a Boot, alive: &'a HashMap<NodeId, Boot>) -> Later<'a, bool>;
@@ -353,8 +356,8 @@ impl Cluster {
         self.shared.registry_up.load(Ordering::Acquire)
     }
 
-    /// Redis did not answer somebody else: until it does again, nobody waits for it, and then [`Local::look_again`] is
-    /// called.
+    /// Redis did not answer somebody else. When it does, [`Local::answers_again`] is called, or [`Local::look_again`] if it was
+    /// away.
     pub fn registry_failed(&self, why: &str) {
         self.shared.registry_failed(&RegistryError(why.into()));
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stampede::rooms::shared::SharedRooms;
+
 use super::simulate;
 use super::world::{LEASE, World};
 
@@ -284,5 +286,23 @@ fn a_node_that_makes_room_drops_nothing_that_the_store_has_room_for() {
         let subscription = world.subscribe(again, "/user/queue/kept");
         world.check().await;
         assert_eq!(world.history.subscriptions[subscription].received, [0]);
+    });
+}
+
+#[test]
+fn who_left_while_one_question_went_unanswered_has_left() {
+    simulate(async {
+        let mut world = World::calm(1).await;
+        let ann = world.connect(0, Some("ann"));
+        world.subscribe(ann, "/topic/room/r");
+        world.pass(MOMENT).await;
+        assert_eq!(world.rooms.members("r").await.unwrap().members.len(), 1);
+        world.rooms.set_away(true);
+        world.disconnect(ann);
+        world.pass(MOMENT).await;
+        world.rooms.set_away(false);
+        // Nothing was away for long enough to be called so; still the leave is made up for.
+        world.pass(LEASE / 2).await;
+        assert!(world.rooms.members("r").await.unwrap().members.is_empty());
     });
 }

@@ -7,16 +7,18 @@ use std::time::Duration;
 use bytestring::ByteString;
 use stampede::broker::{Behind, Broker, BrokerConfig, Handover, Identity, Placement, Policies, SessionHandle};
 use stampede::cluster::{Backends, Cluster, ClusterConfig, Local, Seed};
-use stampede::config::DestinationPolicy;
 use stampede::config::cluster::Relay as RelayConfig;
 use stampede::config::mailbox::{Keep, Mailbox};
+use stampede::config::rooms::RoomsConfig;
+use stampede::config::{Config, DestinationPolicy};
 use stampede::destination::Destinations;
 use stampede::ids::{MessageIds, NodeId};
 use stampede::outbox::{Entry, Overflow, SlotRef, Taken};
 use stampede::registry::Registry as _;
 use stampede::relay::work::{WorkConsumer, WorkQueue, WorkRelay, WorkSink};
 use stampede::relay::{Confirm, Later, RelayError};
-use stampede::rooms::{MemoryRooms, RoomRules, Rooms};
+use stampede::rooms::shared::Memory;
+use stampede::rooms::{MemoryRooms, Rooms};
 use stampede::routes::Routes;
 use stampede_protocol::stomp::Headers;
 use stampede_protocol::stomp::session::{AckMode, Send, Settlement, Subscribe};
@@ -37,6 +39,8 @@ const RENEWAL: Duration = Duration::from_secs(3);
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where messages are kept.
 const KEPT: &str = "/user/*/queue/kept";
+/// Whoever subscribes is in the room.
+const ROOMS: &str = "[[room]]\nmatch = '*'\nsubscribe = '/topic/room/{room}'\n";
 
 /// Everything there is.
 pub(super) struct World {
@@ -44,6 +48,7 @@ pub(super) struct World {
     pub(super) weather: Rough,
     pub(super) registry: Arc<MemoryRegistry>,
     pub(super) store: Arc<MemoryShared>,
+    pub(super) rooms: Arc<Memory>,
     pub(super) bus: MemoryBus,
     pub(super) nodes: Vec<Node>,
     pub(super) clients: Vec<Client>,
@@ -90,6 +95,7 @@ impl World {
             bus: MemoryBus::new(Arc::new(weather.clone()), SEND_TIMEOUT),
             registry: Arc::new(MemoryRegistry::new(LEASE)),
             store: Arc::default(),
+            rooms: Arc::default(),
             nodes: Vec::new(),
             clients: Vec::new(),
             history: History::default(),
@@ -130,7 +136,7 @@ impl World {
         };
         let registry = Arc::new(Remote { inner: Arc::clone(&self.registry), link: Arc::clone(&link) });
         let store = Arc::new(Remote { inner: Arc::clone(&self.store), link: Arc::clone(&link) });
-        let rooms = Arc::new(stampede::rooms::shared::Memory::default());
+        let rooms = Arc::clone(&self.rooms) as _;
         let work = Arc::new(NoWork);
         let backends = Backends { registry, store, relay: Arc::clone(&relay) as _, rooms, work };
         let cluster = Arc::new(Cluster::new(seed, settings, backends));
@@ -326,7 +332,9 @@ impl World {
 fn broker_config(name: &str, max: usize) -> BrokerConfig {
     let keep = Some(Keep { max, max_bytes: 1 << 30, ..Keep::default() });
     let kept = DestinationPolicy { pattern: KEPT.into(), overflow: None, keep, share: false };
-    let rooms = Rooms::new(RoomRules::default(), MemoryRooms::new(stampede::config::rooms::RoomsConfig::default()));
+    let rules: Config = toml::from_str(ROOMS).unwrap();
+    let rules = stampede::rooms::check(&rules.room, &Destinations::default(), ROOMS, "").unwrap();
+    let rooms = Rooms::new(rules, MemoryRooms::new(RoomsConfig::default()));
     BrokerConfig {
         destinations: Destinations::default(),
         policies: Policies::new(&[kept], Overflow::Close, "", "").unwrap(),

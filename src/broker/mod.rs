@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -226,6 +227,10 @@ pub struct Identity {
     pub name: Option<ByteString>,
     /// What else is known of the user, for routes: a JSON object.
     pub claims: Option<Arc<serde_json::Value>>,
+    /// When it ends, and the session with it; none for one that lasts as long as its session.
+    pub expires: Option<SystemTime>,
+    /// The name by which what proved it can be revoked, such as the `jti` of a token.
+    pub token: Option<ByteString>,
 }
 
 impl Identity {

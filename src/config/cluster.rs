@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::secret::Secret;
 use crate::config::units;
 
 /// `[redis]`: the registry of nodes, users, rooms, and the mailboxes.
@@ -12,7 +13,7 @@ use crate::config::units;
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
     /// `redis://`, `rediss://` (TLS), `redis-cluster://`, `redis-sentinel://`, or the same with `valkey`.
-    pub url: String,
+    pub url: Secret,
     /// First part of every key. Default `stampede`.
     pub key_prefix: String,
     /// Certificates (PEM) to trust besides the system's.
@@ -38,7 +39,7 @@ pub struct Redis {
 #[serde(default, deny_unknown_fields)]
 pub struct RabbitMq {
     /// `amqp://` or `amqps://` (TLS), with user, password and virtual host.
-    pub url: String,
+    pub url: Secret,
     /// Certificates (PEM) to trust instead of the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
@@ -169,9 +170,9 @@ impl Redis {
     /// Names the key at fault and what it may be.
     pub fn check(&self) -> Result<(), String> {
         const SCHEMES: [&str; 4] = ["redis", "rediss", "valkey", "valkeys"];
-        let scheme = self.url.split("://").next().unwrap_or_default();
+        let scheme = self.url.reveal().split("://").next().unwrap_or_default();
         let base = scheme.strip_suffix("-cluster").or_else(|| scheme.strip_suffix("-sentinel")).unwrap_or(scheme);
-        if !self.url.contains("://") || !SCHEMES.contains(&base) {
+        if !self.url.reveal().contains("://") || !SCHEMES.contains(&base) {
             // The text may hold a password.
             return Err("url: must begin with redis://, rediss://, redis-cluster:// or redis-sentinel://".into());
         }
@@ -197,7 +198,7 @@ impl RabbitMq {
     ///
     /// Names the key at fault and what it may be.
     pub fn check(&self) -> Result<(), String> {
-        if !self.url.starts_with("amqp://") && !self.url.starts_with("amqps://") {
+        if !self.url.reveal().starts_with("amqp://") && !self.url.reveal().starts_with("amqps://") {
             return Err("url: must begin with amqp:// or amqps://".into());
         }
         for (key, name) in [

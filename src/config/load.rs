@@ -93,7 +93,9 @@ pub fn parse(
 fn located(error: &toml::de::Error, text: &str, name: &str) -> ConfigError {
     let Some(span) = error.span() else { return ConfigError::from(format!("{name}: {}", error.message())) };
     let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
-    let source = text.lines().nth(line - 1).unwrap_or_default().trim();
+    // Without the value: it may be a secret, whatever its key is called.
+    let source = text.lines().nth(line - 1).unwrap_or_default();
+    let source = source.split_once('=').map_or(source, |(key, _)| key).trim();
     ConfigError::from(format!("{name}:{line}: {}: {}", error.message(), source))
 }
 

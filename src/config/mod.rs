@@ -17,6 +17,7 @@ pub mod mailbox;
 pub mod problem;
 pub mod rooms;
 pub mod routes;
+pub mod secret;
 pub mod sockjs;
 pub mod units;
 

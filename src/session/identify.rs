@@ -35,6 +35,6 @@ impl Authenticator for Trusting {
         // Copied: the decoded header is a slice of the read buffer, and the name lives as long as the session.
         let name = connect.headers.get(&self.user_header).filter(|name| !name.is_empty());
         let name = name.map(|name| ByteString::from(&**name));
-        Box::pin(std::future::ready(Ok(Identity { name, claims: None })))
+        Box::pin(std::future::ready(Ok(Identity { name, ..Identity::default() })))
     }
 }

@@ -80,7 +80,7 @@ impl Connection {
 }
 
 fn build(config: &Redis) -> Result<Client, Error> {
-    let mut settings = Config::from_url(&config.url)?;
+    let mut settings = Config::from_url(config.url.reveal())?;
     // The first attempt tells what is wrong; see `connect` for what happens then.
     settings.fail_fast = true;
     if let Some(file) = &config.ca_file {

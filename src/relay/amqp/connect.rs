@@ -51,11 +51,12 @@ pub(super) fn refusal(error: &lapin::Error) -> Option<u16> {
 /// Connects; `purpose` is what the connection is called in the broker's own tools.
 pub(super) async fn connect(config: &RabbitMq, node: &NodeId, purpose: &str) -> Result<Connection, Trouble> {
     // The parser takes it for no host at all, and would connect to this machine.
-    if host_of(&config.url).starts_with('[') {
+    if host_of(config.url.reveal()).starts_with('[') {
         return Err(Trouble::Final("rabbitmq.url: takes no IPv6 address in brackets; give the host's name".into()));
     }
     // The parser's error repeats the text, and with it the password.
-    let mut uri: AMQPUri = config.url.parse().map_err(|_| Trouble::Final("rabbitmq.url: is no AMQP address".into()))?;
+    let mut uri: AMQPUri =
+        config.url.reveal().parse().map_err(|_| Trouble::Final("rabbitmq.url: is no AMQP address".into()))?;
     let heartbeat = config.heartbeat.as_secs().clamp(1, u16::MAX.into());
     uri.query.heartbeat = u16::try_from(heartbeat).ok();
     let properties = ConnectionProperties::default().with_connection_name(format!("stampede {node} {purpose}").into());

@@ -38,7 +38,7 @@ async fn the_given_authority_is_trusted_and_no_other() {
         Private::start(Command::new("haproxy").arg("-db").arg("-f").arg(directory.path().join("proxy.cfg")));
     until_listening(port, &mut proxy);
 
-    broker.config.url = broker.vhost.url_through(port).replace("amqp://", "amqps://");
+    broker.config.url = broker.vhost.url_through(port).replace("amqp://", "amqps://").into();
     let waits = tokio::time::timeout(Duration::from_secs(1), broker.node("a")).await;
     assert!(waits.is_err(), "it trusts anybody");
     broker.config.ca_file = Some(authority);

@@ -31,13 +31,13 @@ impl Broker {
     }
 
     fn on(vhost: Vhost) -> Self {
-        let config = RabbitMq { url: vhost.url(), heartbeat: Duration::from_secs(1), ..RabbitMq::default() };
+        let config = RabbitMq { url: vhost.url().into(), heartbeat: Duration::from_secs(1), ..RabbitMq::default() };
         Self { config, send_timeout: Duration::from_secs(60), vhost }
     }
 
     /// Nodes reach it through this port.
     fn through(mut self, port: u16) -> Self {
-        self.config.url = self.vhost.url_through(port);
+        self.config.url = self.vhost.url_through(port).into();
         self
     }
 

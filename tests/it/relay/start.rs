@@ -22,13 +22,13 @@ pub(super) async fn refused(config: &RabbitMq) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_and_an_unknown_virtual_host_are_told_at_once() {
     let broker = Broker::shared();
-    let wrong = broker.config.url.replace("guest:guest", "guest:secret-word");
-    let error = refused(&RabbitMq { url: wrong, ..broker.config.clone() }).await;
+    let wrong = broker.config.url.reveal().replace("guest:guest", "guest:secret-word");
+    let error = refused(&RabbitMq { url: wrong.into(), ..broker.config.clone() }).await;
     assert!(error.contains("user and password in rabbitmq.url"), "{error}");
     assert!(!error.contains("secret-word"), "{error}");
 
-    let wrong = broker.config.url.replace("%2ftest", "%2fnobody");
-    let error = refused(&RabbitMq { url: wrong, ..broker.config.clone() }).await;
+    let wrong = broker.config.url.reveal().replace("%2ftest", "%2fnobody");
+    let error = refused(&RabbitMq { url: wrong.into(), ..broker.config.clone() }).await;
     assert!(error.contains("virtual host in rabbitmq.url") && error.contains("nobody"), "{error}");
 }
 

@@ -173,7 +173,7 @@ impl World {
     /// A new session; gives its place among the clients.
     pub(super) fn connect(&mut self, node: usize, user: Option<&str>) -> usize {
         let session = SessionHandle::new(&self.nodes[node].id);
-        session.identify(Identity { name: user.map(Into::into), claims: None });
+        session.identify(Identity { name: user.map(Into::into), ..Identity::default() });
         self.nodes[node].broker.open(&session);
         self.clients.push(Client {
             node,

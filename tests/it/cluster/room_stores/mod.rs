@@ -11,7 +11,7 @@ use crate::support::redis::Redis;
 mod contract;
 
 fn with_rooms<F: Future<Output = ()>>(redis: &Redis, key: Option<&'static str>, test: impl FnOnce(RedisRooms) -> F) {
-    let config = RedisConfig { url: redis.url(), ..RedisConfig::default() };
+    let config = RedisConfig { url: redis.url().into(), ..RedisConfig::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let connection = Box::pin(connect(&config)).await.unwrap();

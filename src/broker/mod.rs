@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bytestring::ByteString;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use stampede_protocol::stomp::{Fault, FaultKind};
 
 pub use self::kept::KeptDestinations;
@@ -216,7 +216,10 @@ pub struct SessionHandle {
     pub id: SessionId,
     /// Its queue.
     pub outbox: Outbox,
-    user: OnceLock<Identity>,
+    /// The name never changes; what else is known may be renewed.
+    user: OnceLock<ByteString>,
+    /// None where nothing but a name is known, so that such sessions pay nothing for it.
+    identity: RwLock<Option<Arc<Identity>>>,
     in_progress: AtomicU32,
 }
 
@@ -227,6 +230,8 @@ pub struct Identity {
     pub name: Option<ByteString>,
     /// What else is known of the user, for routes: a JSON object.
     pub claims: Option<Arc<serde_json::Value>>,
+    /// When what proved it was made, such as the `iat` of a token: a user who was revoked before may come back with it.
+    pub issued: Option<SystemTime>,
     /// When it ends, and the session with it; none for one that lasts as long as its session.
     pub expires: Option<SystemTime>,
     /// The name by which what proved it can be revoked, such as the `jti` of a token.
@@ -263,6 +268,7 @@ impl SessionHandle {
             id: SessionId::random(node),
             outbox: Outbox::default(),
             user: OnceLock::new(),
+            identity: RwLock::new(None),
             in_progress: AtomicU32::new(0),
         })
     }
@@ -272,22 +278,31 @@ impl SessionHandle {
         Self::new(&NodeId::random())
     }
 
-    /// Sets who it belongs to, once.
+    /// Sets who it belongs to; later what is known of the same user. The name stays that of the first call.
     pub fn identify(&self, identity: Identity) {
-        // CONNECT is accepted once per session; a second call changes nothing.
-        let _first = self.user.set(identity);
+        if let Some(name) = &identity.name {
+            let _first = self.user.set(name.clone());
+        }
+        let more = Identity { name: None, ..identity };
+        *self.identity.write() = (more != Identity::default()).then(|| Arc::new(more));
     }
 
     /// The user's name.
     #[must_use]
     pub fn user(&self) -> Option<&ByteString> {
-        self.user.get()?.name.as_ref()
+        self.user.get()
     }
 
     /// What else is known of the user.
     #[must_use]
-    pub fn claims(&self) -> Option<&serde_json::Value> {
-        self.user.get()?.claims.as_deref()
+    pub fn claims(&self) -> Option<Arc<serde_json::Value>> {
+        self.identity.read().as_ref()?.claims.clone()
+    }
+
+    /// Everything that is known besides the name, if there is any.
+    #[must_use]
+    pub fn identity(&self) -> Option<Arc<Identity>> {
+        self.identity.read().clone()
     }
 
     /// Frames of this session that wait for a store.

@@ -118,7 +118,7 @@ impl Lookup for Subscriber<'_> {
         Ok(match variable {
             Variable::Capture(name) => self.captures.get(name).into(),
             Variable::User => self.who.user.into(),
-            Variable::Claim(path) => self.who.claims.and_then(|claims| follow(claims, path)).into(),
+            Variable::Claim(path) => self.who.claims.as_deref().and_then(|claims| follow(claims, path)).into(),
             Variable::Session => Found::Text(self.who.session.into()),
             Variable::Node => self.who.node().into(),
             Variable::Destination => Found::Text(self.destination.into()),

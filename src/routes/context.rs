@@ -50,7 +50,7 @@ impl Lookup for Context<'_> {
             }
             Variable::BodyJson(path) => follow(self.json()?, path).into(),
             Variable::User => who.user.into(),
-            Variable::Claim(path) => who.claims.and_then(|claims| follow(claims, path)).into(),
+            Variable::Claim(path) => who.claims.as_deref().and_then(|claims| follow(claims, path)).into(),
             Variable::Session => Found::Text(who.session.into()),
             Variable::Node => who.node().into(),
             Variable::Header(name) => self.input.headers.get(name).map(|value| &**value).into(),

@@ -54,12 +54,12 @@ pub struct Matched<'r, 'd> {
 }
 
 /// Who sent a frame.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Who<'a> {
     /// The name of the user, if the session has one.
     pub user: Option<&'a str>,
     /// What the user's token says.
-    pub claims: Option<&'a Value>,
+    pub claims: Option<Arc<Value>>,
     /// The id of the session.
     pub session: &'a str,
 }
@@ -72,7 +72,7 @@ impl<'a> Who<'a> {
 }
 
 /// A SEND to an application destination, or a SUBSCRIBE, which has no body.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct SendInput<'a> {
     /// Who sent it.
     pub who: Who<'a>,

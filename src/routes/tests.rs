@@ -37,11 +37,11 @@ fn send(destination: &str, body: &str, content_type: Option<&str>) -> Action {
 }
 
 fn run(routes: &Routes, destination: &str, body: &str) -> (Result<Vec<Action>, Refusal>, Vec<RoomRequest>) {
-    let claims = json!({"username": "Alice", "roles": ["editor"], "id": 12});
+    let claims = Arc::new(json!({"username": "Alice", "roles": ["editor"], "id": 12}));
     let headers = [("destination", destination), ("x-a", "1"), ("x-a", "2"), ("x-b", "3")].into_iter().collect();
     let body = Bytes::from(body.to_owned());
     let input = SendInput {
-        who: Who { user: Some("alice"), claims: Some(&claims), session: "node-1-5e55" },
+        who: Who { user: Some("alice"), claims: Some(claims), session: "node-1-5e55" },
         destination,
         headers: &headers,
         body: &body,

@@ -23,13 +23,17 @@ pub enum CloseReason {
     ConnectTimeout,
     /// The client read too slowly: its outbox was full, or the socket took nothing for `send_time_limit`.
     SlowConsumer,
+    /// What proved who the client is has expired, and nothing newer came.
+    Expired,
+    /// The user or the token was revoked.
+    Revoked,
     /// The node is shutting down.
     Drain,
 }
 
 impl CloseReason {
     /// Every label of [`CloseReason::label`], for the metric.
-    pub const LABELS: [&'static str; 17] = [
+    pub const LABELS: [&'static str; 19] = [
         "disconnected",
         "closed-by-peer",
         "lost",
@@ -46,6 +50,8 @@ impl CloseReason {
         "heart-beat-missed",
         "connect-timeout",
         "slow-consumer",
+        "expired",
+        "revoked",
         "drain",
     ];
 
@@ -62,6 +68,8 @@ impl CloseReason {
             Self::HeartBeatMissed => "heart-beat-missed",
             Self::ConnectTimeout => "connect-timeout",
             Self::SlowConsumer => "slow-consumer",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
             Self::Drain => "drain",
         }
     }
@@ -72,7 +80,12 @@ impl CloseReason {
     pub const fn code(&self) -> u16 {
         match self {
             Self::Disconnected | Self::ClosedByPeer | Self::Lost => 1000,
-            Self::Fault(_) | Self::HeartBeatMissed | Self::ConnectTimeout | Self::TransportViolation => 1002,
+            Self::Fault(_)
+            | Self::HeartBeatMissed
+            | Self::ConnectTimeout
+            | Self::TransportViolation
+            | Self::Expired
+            | Self::Revoked => 1002,
             Self::MessageTooBig => 1009,
             Self::SlowConsumer => 4500,
             Self::Drain => 1001,
@@ -122,6 +135,8 @@ mod tests {
             R::HeartBeatMissed,
             R::ConnectTimeout,
             R::SlowConsumer,
+            R::Expired,
+            R::Revoked,
             R::Drain,
         ];
         let all: Vec<_> = kinds.into_iter().map(R::Fault).chain(reasons).collect();

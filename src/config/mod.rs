@@ -127,6 +127,10 @@ pub struct Broker {
 pub struct Identity {
     /// CONNECT header that names the user. Nothing is proved by it: for development and trusted networks.
     pub user_header: String,
+    /// A SEND to this destination says anew who the client is, in the headers of CONNECT: a session that would end with its
+    /// token goes on with the next one. None: sessions end with their tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renew_destination: Option<String>,
 }
 
 /// `[limits]`
@@ -294,7 +298,7 @@ impl Default for Broker {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { user_header: "login".into() }
+        Self { user_header: "login".into(), renew_destination: None }
     }
 }
 

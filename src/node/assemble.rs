@@ -158,6 +158,7 @@ pub(super) fn assemble(
             send_time_limit: config.outbox.send_time_limit,
             send_buffer_size_limit: config.outbox.send_buffer_size_limit,
             user_name_size_limit: config.limits.user_name_size_limit,
+            renew_destination: config.identity.renew_destination.as_deref().map(Box::from),
             heart_beat_tolerance: config.limits.heart_beat_tolerance,
             frames_in_progress: config.limits.frames_in_progress,
             sessions: sessions.clone(),

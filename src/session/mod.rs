@@ -51,6 +51,8 @@ pub struct Context {
     pub send_buffer_size_limit: usize,
     /// Longest user name in octets.
     pub user_name_size_limit: usize,
+    /// A SEND to this destination renews who the client is; none where nothing can be renewed.
+    pub renew_destination: Option<Box<str>>,
     /// Silent heart-beat periods after which a client counts as dead.
     pub heart_beat_tolerance: u32,
     /// Frames that may wait for a store, or for the client to take their answers, before the session reads no further.

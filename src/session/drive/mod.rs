@@ -57,6 +57,9 @@ pub(super) struct Drive<L: Link> {
     taken: Taken,
     phase: Phase,
     pulse: Pulse,
+    /// When what proved who the client is ends.
+    expires: Option<Instant>,
+    renewing: Option<Box<Renewal>>,
     /// Since when the link takes nothing although something waits.
     blocked_since: Option<Instant>,
     proofs: Option<Box<Proofs>>,
@@ -91,6 +94,12 @@ enum Phase {
     },
     /// Everything is given back; the link says its last words.
     Closing,
+}
+
+/// A SEND that says anew who the client is; nothing is read until that is decided.
+struct Renewal {
+    deciding: Identified,
+    receipt: Option<ByteString>,
 }
 
 /// Kept messages that were written and whose arrival the transport must prove.
@@ -128,6 +137,8 @@ impl<L: Link> Drive<L> {
             taken: Taken::default(),
             phase: Phase::Fresh(Box::new(handshake)),
             pulse: Pulse::new(stampede_protocol::stomp::Agreed::default(), 1, now),
+            expires: None,
+            renewing: None,
             blocked_since: None,
             proofs: None,
             mark: 0,
@@ -228,12 +239,18 @@ impl<L: Link> Drive<L> {
             self.read_frames(now);
             return true;
         }
+        if let Some(renewal) = &mut self.renewing {
+            let Poll::Ready(decision) = renewal.deciding.as_mut().poll(cx) else { return false };
+            self.renewed(decision, now);
+            self.held_back = true;
+            return true;
+        }
         if self.held_back {
             self.read_frames(now);
         }
         for _ in 0..INPUT_TURN {
             if !self.is_reading() {
-                return matches!(self.phase, Phase::Identifying(_));
+                return matches!(self.phase, Phase::Identifying(_)) || self.renewing.is_some();
             }
             let Poll::Ready(input) = self.link.poll_input(cx) else { return false };
             match input {
@@ -252,7 +269,7 @@ impl<L: Link> Drive<L> {
     fn is_reading(&self) -> bool {
         match self.phase {
             Phase::Fresh(_) | Phase::Left { .. } => true,
-            Phase::Open => !self.is_full(),
+            Phase::Open => self.renewing.is_none() && !self.is_full(),
             // What follows DISCONNECT, however wrong, must not overtake its receipt (clause D01).
             Phase::Leaving { .. } => false,
             Phase::Identifying(_) | Phase::Failing { .. } | Phase::Closing => false,

@@ -1,16 +1,16 @@
 //! What the frames of a client ask for, carried out.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytestring::ByteString;
-use stampede_protocol::stomp::session::{Action, Connect, Request, Settlement, Subscribe};
-use stampede_protocol::stomp::{Frame, Pulse};
+use stampede_protocol::stomp::session::{Action, Connect, Request, Send, Settlement, Subscribe};
+use stampede_protocol::stomp::{Fault, FaultKind, Frame, Pulse};
 use tracing::debug;
 
-use super::{Drive, Phase};
+use super::{Drive, Phase, Renewal};
 use crate::broker::{Handover, Identity};
-use crate::session::link::Link;
+use crate::session::link::{Handshake, Link};
 use crate::session::write::{self, Token};
 use crate::telemetry::{count, metrics};
 
@@ -26,6 +26,7 @@ impl<L: Link> Drive<L> {
     fn carry_out(&mut self, request: Request<Token>, now: Instant) {
         match request {
             Request::Connect(connect) => self.connect(&connect),
+            Request::Send(send) if self.renews(&send) => self.renew(send),
             Request::Send(send) => {
                 let strict = self.context.session.strict;
                 if let Err(fault) = self.context.broker.send(&self.handle, send, strict, None) {
@@ -70,6 +71,7 @@ impl<L: Link> Drive<L> {
             return self.fail(fault, now);
         }
         let connected = self.session.accept(&self.context.session, identity.name.as_deref(), self.handle.id.as_str());
+        self.expires = deadline(&identity, now);
         self.handle.identify(identity);
         let version = self.session.version();
         self.decoder.set_version(version);
@@ -84,6 +86,44 @@ impl<L: Link> Drive<L> {
         self.phase = Phase::Open;
         debug!(session.id = %self.handle.id, user = self.handle.user().map(|user| &**user), %version, "session opened");
         write::frame(&mut self.link, &connected, version);
+    }
+
+    fn renews(&self, send: &Send) -> bool {
+        self.context.renew_destination.as_ref().is_some_and(|destination| **destination == *send.destination)
+    }
+
+    /// Asks again who the client is, as if the headers had come with CONNECT; what the handshake said counts no more.
+    fn renew(&mut self, send: Send) {
+        let header = |name| send.headers.get(name).cloned();
+        let connect = Connect {
+            version: self.session.version(),
+            login: header("login"),
+            passcode: header("passcode"),
+            host: None,
+            headers: send.headers.clone(),
+        };
+        let handshake = Handshake { endpoint: String::new(), peer: None, headers: http::HeaderMap::new(), query: None };
+        let deciding = self.context.authenticator.identify(&connect, &handshake);
+        self.renewing = Some(Box::new(Renewal { deciding, receipt: send.receipt }));
+    }
+
+    pub(super) fn renewed(&mut self, decision: Result<Identity, Fault>, now: Instant) {
+        let receipt = self.renewing.take().and_then(|renewal| renewal.receipt);
+        let checked = decision.and_then(|identity| match identity.name.as_ref() == self.handle.user() {
+            true => Ok(identity),
+            false => Err(Fault::new(
+                FaultKind::Forbidden,
+                "the session belongs to another user than the new token; connect again to change users",
+            )),
+        });
+        match checked {
+            Ok(identity) => {
+                self.expires = deadline(&identity, now);
+                self.handle.identify(identity);
+                self.confirm(receipt);
+            }
+            Err(fault) => self.fail(fault.with_receipt(receipt), now),
+        }
     }
 
     fn subscribe(&mut self, subscribe: Subscribe, now: Instant) {
@@ -147,4 +187,11 @@ impl<L: Link> Drive<L> {
             drop(Handover::new(Arc::clone(&self.handle), receipt));
         }
     }
+}
+
+/// When the session ends with what proved who the client is, by the clock that nobody sets.
+fn deadline(identity: &Identity, now: Instant) -> Option<Instant> {
+    let left = identity.expires?.duration_since(SystemTime::now()).unwrap_or_default();
+    // An end that no clock reaches is none.
+    now.checked_add(left)
 }

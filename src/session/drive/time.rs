@@ -29,6 +29,12 @@ impl<L: Link> Drive<L> {
             }
             _ => {}
         }
+        // Who is just proving it anew gets the answer.
+        if matches!(self.phase, Phase::Open) && self.renewing.is_none() && self.expires.is_some_and(|end| now >= end) {
+            let what = "who you are is no longer proved: the token has expired; connect again with a new one";
+            self.tell(&Fault::new(FaultKind::Forbidden, what));
+            return self.end(CloseReason::Expired, now);
+        }
         if self.blocked_since.is_some_and(|since| now >= since + self.context.send_time_limit) {
             return self.end(CloseReason::SlowConsumer, now);
         }
@@ -56,6 +62,7 @@ impl<L: Link> Drive<L> {
         let phase = match self.phase {
             Phase::Fresh(_) | Phase::Identifying(_) => Some(self.opened + self.context.time_to_connect),
             Phase::Left { since } | Phase::Failing { since, .. } => Some(since + LEAVE_GRACE),
+            Phase::Open if self.renewing.is_none() => self.expires,
             _ => None,
         };
         let blocked = self.blocked_since.map(|since| since + self.context.send_time_limit);

@@ -39,6 +39,7 @@ pub mod node;
 pub mod outbox;
 pub mod registry;
 pub mod relay;
+pub mod revocation;
 pub mod rooms;
 pub mod routes;
 pub mod session;

@@ -34,7 +34,12 @@ impl Broker {
     /// Looks after the mailboxes and rooms that all nodes share; never ends.
     pub async fn keep_in_touch(self: Arc<Self>) {
         if let Some(cluster) = &self.cluster {
-            tokio::join!(self.kept.run(cluster), self.run_rooms(cluster), self.run_reports(cluster));
+            tokio::join!(
+                self.kept.run(cluster),
+                self.run_rooms(cluster),
+                self.run_reports(cluster),
+                self.keep_revocations(cluster)
+            );
         }
     }
 
@@ -122,6 +127,10 @@ impl Local for Broker {
     fn kept(&self, seq: u64, bytes: Bytes) {
         let Ok(destination) = record::destination(&bytes) else { return };
         self.kept.arrive(&destination, seq, bytes, unix_millis());
+    }
+
+    fn notice(&self, record: &[u8]) {
+        self.hear_of_revocation(record);
     }
 
     fn look_again(&self) {

@@ -24,6 +24,7 @@ pub use self::kept::KeptDestinations;
 use self::lists::Lists;
 use self::patterns::Patterns;
 pub use self::policy::Policies;
+use self::revoked::Revoked;
 use self::together::RoomsBehind;
 use self::topics::Topics;
 use crate::cluster::Cluster;
@@ -32,6 +33,7 @@ use crate::destination::Destinations;
 use crate::ids::{MessageIds, NodeId, SessionId};
 use crate::mailbox::{KeepStore, StoreError};
 use crate::outbox::Outbox;
+use crate::revocation::RevocationStore;
 use crate::rooms::Rooms;
 use crate::routes::Routes;
 use crate::timers::Alarm;
@@ -43,6 +45,7 @@ mod kept;
 mod lists;
 mod patterns;
 pub mod policy;
+mod revoked;
 mod routed;
 mod send;
 mod subscribe;
@@ -69,6 +72,8 @@ pub struct BrokerConfig {
     pub mailbox: config::mailbox::Mailbox,
     /// Ids of the messages of this run.
     pub ids: MessageIds,
+    /// Who may no longer come in.
+    pub revocations: Arc<dyn RevocationStore>,
 }
 
 /// Everything a node knows about who wants what.
@@ -87,6 +92,7 @@ pub struct Broker {
     rooms_follow_subscriptions: bool,
     sessions: Sessions,
     ids: MessageIds,
+    revoked: Revoked,
     /// None for a node that is alone.
     cluster: Option<Arc<Cluster>>,
 }
@@ -131,6 +137,7 @@ impl Broker {
             lists: Lists::default(),
             sessions: Sessions::default(),
             ids: config.ids,
+            revoked: Revoked::new(config.revocations),
             cluster,
             node,
         })

@@ -8,6 +8,7 @@
 //! list     = string(room) version, with flag 8 alone: a list of members, useless to whoever has a newer one
 //! kind 2   = session:  string(session) string(rest) string(record)
 //! kind 3   = kept:     seq string(record)
+//! kind 4   = notice:   string(record)              not a message: something that every node has to know
 //! seq, count, length = unsigned LEB128;  string = length bytes;  record: see `mailbox::record`
 //! ```
 //!
@@ -56,6 +57,8 @@ pub(crate) enum Item {
     Session { session: ByteString, rest: ByteString, record: Bytes },
     /// The shared store keeps it under this number; for the subscribers that its destination has now.
     Kept { seq: u64, record: Bytes },
+    /// For the node itself.
+    Notice { record: Bytes },
 }
 
 /// An envelope being filled.
@@ -71,11 +74,12 @@ impl Builder {
             Item::Message { way, list, .. } => (1, *way, list.as_ref()),
             Item::Session { .. } => (2, Way::default(), None),
             Item::Kept { .. } => (3, Way::default(), None),
+            Item::Notice { .. } => (4, Way::default(), None),
         };
         // The length is known before: nothing is copied but into its place.
         let string_len = |len: usize| number_len(len as u64) + len;
         let extra = match item {
-            Item::Message { .. } => 0,
+            Item::Message { .. } | Item::Notice { .. } => 0,
             Item::Session { session, rest, .. } => string_len(session.len()) + string_len(rest.len()),
             Item::Kept { seq, .. } => number_len(*seq),
         };
@@ -94,7 +98,7 @@ impl Builder {
         );
         out.put_u8(way.hops);
         match item {
-            Item::Message { .. } => {}
+            Item::Message { .. } | Item::Notice { .. } => {}
             Item::Session { session, rest, .. } => {
                 put_string(out, session.as_bytes());
                 put_string(out, rest.as_bytes());
@@ -175,6 +179,7 @@ fn item(bytes: Bytes) -> Result<Option<Item>, RecordError> {
         }
         2 => Item::Session { session: input.text()?, rest: input.text()?, record: input.string()? },
         3 => Item::Kept { seq: input.number()?, record: input.string()? },
+        4 => Item::Notice { record: input.string()? },
         _ => return Ok(None),
     };
     Ok(Some(item))
@@ -183,7 +188,10 @@ fn item(bytes: Bytes) -> Result<Option<Item>, RecordError> {
 impl Item {
     pub(crate) const fn record(&self) -> &Bytes {
         match self {
-            Self::Message { record, .. } | Self::Session { record, .. } | Self::Kept { record, .. } => record,
+            Self::Message { record, .. }
+            | Self::Session { record, .. }
+            | Self::Kept { record, .. }
+            | Self::Notice { record } => record,
         }
     }
 }
@@ -201,6 +209,7 @@ mod tests {
             Item::Message { way, record: Bytes::new(), list: Some(ListVersion { room: "r".into(), version: 300 }) },
             Item::Session { session: "n-1".into(), rest: "/queue/a".into(), record: Bytes::from_static(b"s") },
             Item::Kept { seq: 300, record: Bytes::from_static(b"k") },
+            Item::Notice { record: Bytes::from_static(b"n") },
         ]
     }
 
@@ -227,8 +236,8 @@ mod tests {
     /// Nodes of different versions run side by side while a cluster is upgraded: version 1 stays what these bytes say.
     #[test]
     fn version_1_is_these_bytes() {
-        let items = [items().remove(0), items().remove(2), items().remove(3), items().remove(1)];
-        let bytes = b"\x01\x03n/1\x07\x04\x05\x01\x00\x00\x01m\x12\x02\x00\x00\x03n-1\x08/queue/a\x01s\x07\x03\x00\x00\xac\x02\x01k\x08\x01\x0d\x02\x00\x01r\xac\x02";
+        let items = [0, 2, 3, 1, 4].map(|at| items().remove(at));
+        let bytes = b"\x01\x03n/1\x07\x05\x05\x01\x00\x00\x01m\x12\x02\x00\x00\x03n-1\x08/queue/a\x01s\x07\x03\x00\x00\xac\x02\x01k\x08\x01\x0d\x02\x00\x01r\xac\x02\x05\x04\x00\x00\x01n";
         assert_eq!(sealed(&items), bytes.as_slice());
         let unknown_kind = b"\x01\x03n/1\x07\x02\x05\x09\x00\x00\x01?\x05\x01\x00\x00\x01m";
         assert_eq!(read(Bytes::from_static(unknown_kind)).unwrap(), items[..1], "an unknown kind is passed over");

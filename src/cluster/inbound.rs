@@ -118,6 +118,7 @@ fn take(shared: &Shared, local: &dyn Local, item: Item, source: Source, token: &
         }
         // Whoever opens the destination finds it in the store, so nothing is lost where nobody has it open.
         Item::Kept { seq, record } => local.kept(seq, record),
+        Item::Notice { record } => local.notice(&record),
     }
 }
 

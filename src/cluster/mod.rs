@@ -23,6 +23,7 @@ mod patterns;
 mod recent;
 mod router;
 mod streams;
+mod work;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -40,12 +41,11 @@ use crate::config::cluster::Relay as RelayConfig;
 use crate::config::mailbox::Keep;
 use crate::destination::Destinations;
 use crate::ids::{Boot, NodeId};
-use crate::mailbox::Refused;
 use crate::mailbox::shared::{Append, SharedStore};
 use crate::message::Message;
 use crate::registry::{Name, Registry, RegistryError};
-use crate::relay::work::{WorkQueue, WorkRelay};
-use crate::relay::{Inbox, Later, Relay, RelayError};
+use crate::relay::work::WorkRelay;
+use crate::relay::{Inbox, Later, Relay};
 use crate::rooms::shared::SharedRooms;
 
 use envelope::Way;
@@ -75,6 +75,9 @@ pub trait Local: Send + Sync {
 
     /// A message that the shared store keeps under this number, for whoever is subscribed here.
     fn kept(&self, seq: u64, record: Bytes);
+
+    /// Another node has something to say that concerns every node; `record` is what was given to [`Cluster::tell_everyone`].
+    fn notice(&self, record: &[u8]);
 
     /// What the shared store keeps may have changed without notice: look again at everything that is open.
     fn look_again(&self);
@@ -266,38 +269,6 @@ impl Cluster {
         self.shared.router.submit(Job::new(what, outcome, None));
     }
 
-    /// Puts a message into the work queue of its destination. It counts towards what may wait for the relay.
-    fn offer(&self, destination: &str, keep: Keep, record: Bytes, outcome: Option<Arc<dyn Outcome>>) {
-        let (message_bytes, max_bytes) = (record.len(), keep.max_bytes);
-        let failed = {
-            let destination = destination.to_owned();
-            move |outcome: Option<Arc<dyn Outcome>>, why: &dyn fmt::Display| {
-                if let Some(outcome) = outcome {
-                    outcome.failed(&format!("SEND to {destination:?}: {why}"));
-                }
-            }
-        };
-        // RabbitMQ would take it and drop it at once.
-        if message_bytes > max_bytes {
-            return failed(outcome, &Refused::TooLarge { message_bytes, max_bytes });
-        }
-        let charge = match self.shared.router.charge(message_bytes) {
-            Ok(charge) => charge,
-            Err(full) => return failed(outcome, &full),
-        };
-        let queue = WorkQueue { destination: destination.into(), keep };
-        let done = move |offered: Result<(), RelayError>| {
-            // Who looks at the load because of the outcome must find it gone.
-            drop(charge);
-            match offered {
-                Ok(()) => drop(outcome),
-                Err(RelayError::Refused) => failed(outcome, &Full(keep)),
-                Err(error) => failed(outcome, &error),
-            }
-        };
-        self.shared.work.offer(&queue, record, Box::new(done));
-    }
-
     /// The work queues that all nodes share.
     #[must_use]
     pub fn work(&self) -> &Arc<dyn WorkRelay> {
@@ -318,6 +289,11 @@ impl Cluster {
         self.shared.router.submit(Job::new(what, outcome, None));
     }
 
+    /// Hands something to every other node that is no message. `outcome` is dropped when RabbitMQ has it for all of them.
+    pub fn tell_everyone(&self, record: Bytes, outcome: Option<Arc<dyn Outcome>>) {
+        self.shared.router.submit(Job::new(What::Notice { record }, outcome, None));
+    }
+
     /// This node has one more receiver for the name. `outcome` is dropped when every node knows.
     pub fn add(&self, name: Name, outcome: Option<Arc<dyn Outcome>>) {
         if self.is_found_by_look_up(&name) {
@@ -330,6 +306,12 @@ impl Cluster {
         if self.is_found_by_look_up(&name) {
             self.shared.interests.remove(name);
         }
+    }
+
+    /// How often the node gives a sign of life, and looks at what others have changed.
+    #[must_use]
+    pub fn lease_renewal(&self) -> Duration {
+        self.shared.config.lease_renewal
     }
 
     /// Whether so much waits for the relay that sessions should send no more for now.
@@ -440,20 +422,6 @@ impl Cluster {
     fn is_found_by_look_up(&self, name: &Name) -> bool {
         use crate::config::cluster::Broadcast;
         self.shared.config.relay.broadcast != Broadcast::Fanout || !matches!(name, Name::Destination(_))
-    }
-}
-
-/// Why a work queue took no more.
-struct Full(Keep);
-
-impl fmt::Display for Full {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Keep { max, max_bytes, .. } = self.0;
-        write!(
-            f,
-            "the destination already keeps as much as it may that nobody has received: {max} messages (keep.max) or \
-             {max_bytes} bytes (keep.max_bytes)"
-        )
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outbox::Overflow;
 
+pub mod api;
 pub mod cluster;
 pub mod load;
 pub mod mailbox;
@@ -61,6 +62,8 @@ pub struct Config {
     pub rabbitmq: Option<cluster::RabbitMq>,
     /// How messages travel between nodes.
     pub relay: cluster::Relay,
+    /// Operating the node over HTTP.
+    pub api: api::Api,
     /// The demo page.
     pub demo: Demo,
     /// What the node writes about itself.
@@ -254,6 +257,7 @@ impl Default for Config {
             redis: None,
             rabbitmq: None,
             relay: cluster::Relay::default(),
+            api: api::Api::default(),
             demo: Demo::default(),
             log: Log::default(),
         }

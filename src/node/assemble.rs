@@ -24,6 +24,9 @@ use crate::registry::cached::Cached;
 use crate::registry::redis::RedisRegistry;
 use crate::relay::amqp::AmqpRelay;
 use crate::relay::amqp::work::AmqpWork;
+use crate::revocation::RevocationStore;
+use crate::revocation::file::FileRevocations;
+use crate::revocation::redis::RedisRevocations;
 use crate::rooms::redis::RedisRooms;
 use crate::rooms::{self, MemoryRooms, RoomRules, Rooms};
 use crate::routes::{self, Routes};
@@ -80,6 +83,7 @@ fn broker_config(config: &Config, node: &NodeId, text: &str, name: &str) -> Resu
         routes,
         rooms: Rooms::new(rules, MemoryRooms::new(config.rooms.clone())),
         mailbox: config.mailbox,
+        revocations: Arc::new(FileRevocations::default()),
         // The random id of a node is new at every start; one that stays would give the ids of an earlier run again.
         ids: MessageIds::new(if config.server.node_id.is_some() { &unused } else { node }),
     })
@@ -90,8 +94,14 @@ pub(super) fn node_id(config: &Config) -> Result<NodeId, String> {
     config.server.node_id.as_deref().map_or_else(|| Ok(NodeId::random()), NodeId::named)
 }
 
+/// What a node has to do with others.
+pub(super) struct Joined {
+    cluster: Arc<Cluster>,
+    revocations: Arc<dyn RevocationStore>,
+}
+
 /// Connects to what the nodes share; none for a node that is alone. It waits for servers that are not there yet.
-pub(super) async fn join(config: &Config, node: &NodeId) -> Result<Option<Arc<Cluster>>, String> {
+pub(super) async fn join(config: &Config, node: &NodeId) -> Result<Option<Joined>, String> {
     let (Some(redis), Some(rabbitmq)) = (&config.redis, &config.rabbitmq) else { return Ok(None) };
     let seed = Seed::new(node.clone());
     let client = crate::registry::redis::connect(redis).await?;
@@ -105,6 +115,7 @@ pub(super) async fn join(config: &Config, node: &NodeId) -> Result<Option<Arc<Cl
     };
     let registry: Arc<dyn Registry> = Arc::new(RedisRegistry::new(client.clone(), redis));
     let registry = if redis.cache.is_zero() { registry } else { Arc::new(Cached::new(registry, redis.cache)) };
+    let revocations = Arc::new(RedisRevocations::new(client.clone()));
     let backends = Backends {
         registry,
         store: Arc::new(RedisStore::new(client.clone())),
@@ -112,7 +123,7 @@ pub(super) async fn join(config: &Config, node: &NodeId) -> Result<Option<Arc<Cl
         rooms: Arc::new(RedisRooms::new(client, config.rooms.redis_key.as_deref())),
         work: Arc::new(AmqpWork::start(rabbitmq, config.relay.send_timeout, node.clone())),
     };
-    Ok(Some(Arc::new(Cluster::new(seed, settings, backends))))
+    Ok(Some(Joined { cluster: Arc::new(Cluster::new(seed, settings, backends)), revocations }))
 }
 
 fn destinations(config: &Config) -> Destinations {
@@ -127,18 +138,23 @@ fn destinations(config: &Config) -> Destinations {
 pub(super) fn assemble(
     config: Config,
     node: NodeId,
-    cluster: Option<Arc<Cluster>>,
+    joined: Option<Joined>,
     text: &str,
     name: &str,
 ) -> Result<Shared, String> {
-    let broker_config = broker_config(&config, &node, text, name).map_err(|problems| problems.join("\n"))?;
-    let behind = match (cluster, &config.server.data_dir) {
-        (Some(cluster), _) => Behind::Cluster(cluster),
+    let mut broker_config = broker_config(&config, &node, text, name).map_err(|problems| problems.join("\n"))?;
+    let behind = match (joined, &config.server.data_dir) {
+        (Some(Joined { cluster, revocations }), _) => {
+            broker_config.revocations = revocations;
+            Behind::Cluster(cluster)
+        }
         (None, None) => Behind::Store(Arc::new(MemoryStore::default())),
-        (None, Some(directory)) => Behind::Store(Arc::new(
-            FileStore::open(directory, config.mailbox.write_buffer)
-                .map_err(|error| format!("server.data_dir {}: {}", directory.display(), chain(&error)))?,
-        )),
+        (None, Some(directory)) => {
+            let store = FileStore::open(directory, config.mailbox.write_buffer)
+                .map_err(|error| format!("server.data_dir {}: {}", directory.display(), chain(&error)))?;
+            broker_config.revocations = Arc::new(FileRevocations::open(directory)?);
+            Behind::Store(Arc::new(store))
+        }
     };
     let broker = Broker::new(node, broker_config, behind).map_err(|error| chain(&error))?;
     let broker = Arc::new(broker);

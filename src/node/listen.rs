@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
-use super::{Shared, pages};
+use super::{Shared, api, pages};
 use crate::telemetry::{count, metrics};
 use crate::transport::{Body, HttpSettings, serve_http};
 
@@ -91,6 +91,7 @@ async fn route(shared: Arc<Shared>, mut request: Request<Incoming>, peer: Socket
     let path = request.uri().path();
     match shared.endpoints.iter().find(|endpoint| endpoint.claims(path)) {
         Some(endpoint) => endpoint.handle(request, peer).await,
+        None if path.starts_with(api::PREFIX) => api::serve(&shared, request).await.unwrap_or_else(pages::not_found),
         None => pages::serve(&shared, &request),
     }
 }

@@ -18,6 +18,7 @@ use crate::session::Stomp;
 use crate::timers::{TICK, Wheel};
 use crate::transport::Endpoint;
 
+mod api;
 mod assemble;
 mod export;
 mod listen;
@@ -67,13 +68,13 @@ impl Node {
         // What is wrong with the configuration is said before anything is connected to.
         check(&config, text, name).map_err(|problems| problems.join("\n"))?;
         let node = assemble::node_id(&config)?;
-        let cluster = assemble::join(&config, &node).await?;
+        let joined = assemble::join(&config, &node).await?;
         let (text, name) = (text.to_owned(), name.to_owned());
         // Reading the store blocks.
         let runtime = tokio::runtime::Handle::current();
         let assembled = tokio::task::spawn_blocking(move || {
             let _context = runtime.enter();
-            assemble::assemble(config, node, cluster, &text, &name)
+            assemble::assemble(config, node, joined, &text, &name)
         });
         let shared = Arc::new(assembled.await.map_err(|error| error.to_string())??);
         if let Some(cluster) = shared.broker.cluster() {
@@ -81,6 +82,8 @@ impl Node {
             cluster.start(Arc::downgrade(&broker)).await?;
             tokio::spawn(Arc::clone(&shared.broker).keep_in_touch());
         }
+        // Before the first session: who is revoked must not slip in.
+        shared.broker.read_revocations().await.map_err(|error| error.to_string())?;
         let wanted = shared.config.server.listen;
         let listener = listen::bind(wanted)
             .map_err(|error| format!("cannot listen on {wanted}: {error}; another --listen ADDR:PORT may be free"))?;

@@ -28,7 +28,7 @@ pub(super) fn serve(shared: &Shared, request: &Request<Incoming>) -> Response<Bo
                 response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
                 response
             }
-            None => return plain(StatusCode::NOT_FOUND, "Nothing is here.\n"),
+            None => return not_found(),
         },
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -36,6 +36,10 @@ pub(super) fn serve(shared: &Shared, request: &Request<Incoming>) -> Response<Bo
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
     response
+}
+
+pub(super) fn not_found() -> Response<Body> {
+    plain(StatusCode::NOT_FOUND, "Nothing is here.\n")
 }
 
 /// Ready also where other nodes cannot be reached: this one serves its own sessions, and a balancer that took it out would

@@ -83,6 +83,8 @@ pub struct Metrics {
     pub relay_reconnects: Family<Label, Counter>,
     /// [`names::CONNECTIONS_REFUSED`]
     pub connections_refused: Family<Label, Counter>,
+    /// [`names::API_REQUESTS`]
+    pub api_requests: Family<Label, Counter>,
     /// [`names::CONNECTIONS_OPEN`]
     pub connections_open: Gauge,
 }
@@ -132,6 +134,7 @@ impl Metrics {
             "Connections to RabbitMQ that were lost or not made, by purpose",
             self.relay_reconnects.clone(),
         );
+        registry.register(names::API_REQUESTS, "Requests to /api/, by outcome", self.api_requests.clone());
         registry.register(names::CONNECTIONS_OPEN, "Connections open now", self.connections_open.clone());
         registry
     }

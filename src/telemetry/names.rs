@@ -52,3 +52,5 @@ pub const REGISTRY_UP: &str = "stampede_registry_up";
 pub const RELAY_UP: &str = "stampede_relay_up";
 /// What happened to kept messages, by event.
 pub const KEPT_EVENTS: &str = "stampede_kept_events";
+/// Requests to `/api/`, by outcome.
+pub const API_REQUESTS: &str = "stampede_api_requests";

@@ -14,7 +14,7 @@ const ROOMS: [&[&str]; 16] = [
     &["broker"],
     &["cluster"],
     &["rooms"],
-    &["routes", "mailbox"],
+    &["routes", "mailbox", "revocation"],
     &["registry"],
     &["relay"],
     &["telemetry"],

@@ -30,7 +30,7 @@ pub(super) async fn route(shared: &Shared, batch: Vec<Job>) {
             What::Find { name, .. } => names.ask(name),
             What::Broadcast { destination, .. } if by_interest => names.ask(&Name::Destination(destination.clone())),
             What::Keep { append } => appends.push(append.clone()),
-            What::Broadcast { .. } | What::Session { .. } => {}
+            What::Broadcast { .. } | What::Session { .. } | What::Notice { .. } => {}
         }
     }
     let keeps = !appends.is_empty();
@@ -165,6 +165,7 @@ fn dispatch(shared: &Shared, job: Job, by_interest: bool, answers: &mut Answers<
         What::Session { node, session, rest, record } => {
             groups.add(Route::Nodes(vec![node]), &Item::Session { session, rest, record }, part);
         }
+        What::Notice { record } => groups.add(Route::Everyone, &Item::Notice { record }, part),
         What::Broadcast { destination, record, list } => {
             if !by_interest {
                 return groups.add(Route::Everyone, &Item::Message { way: Way::default(), record, list }, part);

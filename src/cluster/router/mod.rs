@@ -74,6 +74,8 @@ pub(super) enum What {
     Session { node: NodeId, session: ByteString, rest: ByteString, record: Bytes },
     /// Into the shared store, and to those who have its destination open.
     Keep { append: Append },
+    /// To all nodes.
+    Notice { record: Bytes },
 }
 
 /// Who waits for a message, and what it counts for. The fields are dropped in this order: who looks at the load because of
@@ -98,7 +100,10 @@ impl Job {
     fn bytes(&self) -> usize {
         // A flat sum for what surrounds the message.
         128 + match &self.what {
-            What::Find { record, .. } | What::Broadcast { record, .. } | What::Session { record, .. } => record.len(),
+            What::Find { record, .. }
+            | What::Broadcast { record, .. }
+            | What::Session { record, .. }
+            | What::Notice { record } => record.len(),
             What::Keep { append } => append.record.len(),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use stampede_protocol::stomp::{Fault, FaultKind};
 use tracing::debug;
 
+use super::requests::revoked;
 use super::{Drive, Phase};
 use crate::broker::Handover;
 use crate::close::CloseReason;
@@ -48,6 +49,9 @@ impl<L: Link> Drive<L> {
                 FaultKind::Limit,
                 format!("outbox full: what waits for this session is over the limit of {limit} octets"),
             ));
+        }
+        if reason == CloseReason::Revoked {
+            self.tell(&revoked());
         }
         self.end(reason, now);
     }

@@ -73,6 +73,9 @@ impl<L: Link> Drive<L> {
         let connected = self.session.accept(&self.context.session, identity.name.as_deref(), self.handle.id.as_str());
         self.expires = deadline(&identity, now);
         self.handle.identify(identity);
+        if self.context.broker.is_revoked(&self.handle) {
+            return self.fail(revoked(), now);
+        }
         let version = self.session.version();
         self.decoder.set_version(version);
         self.decoder.set_limits(self.context.limits.1);
@@ -120,7 +123,10 @@ impl<L: Link> Drive<L> {
             Ok(identity) => {
                 self.expires = deadline(&identity, now);
                 self.handle.identify(identity);
-                self.confirm(receipt);
+                match self.context.broker.is_revoked(&self.handle) {
+                    false => self.confirm(receipt),
+                    true => self.fail(revoked().with_receipt(receipt), now),
+                }
             }
             Err(fault) => self.fail(fault.with_receipt(receipt), now),
         }
@@ -187,6 +193,11 @@ impl<L: Link> Drive<L> {
             drop(Handover::new(Arc::clone(&self.handle), receipt));
         }
     }
+}
+
+/// What a client is told whose user or token was revoked.
+pub(super) fn revoked() -> Fault {
+    Fault::new(FaultKind::Forbidden, "the user or the token was revoked")
 }
 
 /// When the session ends with what proved who the client is, by the clock that nobody sets.

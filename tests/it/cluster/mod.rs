@@ -8,6 +8,7 @@ mod mailbox;
 mod messages;
 mod rabbit_away;
 mod redis_away;
+mod revocations;
 mod room_stores;
 mod rooms;
 mod support;

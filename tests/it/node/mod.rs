@@ -4,4 +4,5 @@ mod command;
 mod drain;
 mod logs;
 mod pages;
+mod revocations;
 mod rooms;

@@ -337,6 +337,7 @@ fn broker_config(name: &str, max: usize) -> BrokerConfig {
     let rooms = Rooms::new(rules, MemoryRooms::new(RoomsConfig::default()));
     BrokerConfig {
         destinations: Destinations::default(),
+        revocations: Arc::new(stampede::revocation::file::FileRevocations::default()),
         policies: Policies::new(&[kept], Overflow::Close, "", "").unwrap(),
         outbox_limit: usize::MAX / 2,
         routes: Routes::default(),

@@ -141,6 +141,14 @@ impl Process {
         ask(self.address, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
     }
 
+    /// A request to `/api/revocations`, as an operator makes it.
+    pub(crate) fn revocations(&self, method: &str, token: &str, body: &str) -> (u16, String) {
+        let head = format!("{method} /api/revocations HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+        let length = body.len();
+        let request = format!("{head}Authorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n{body}");
+        ask(self.address, request)
+    }
+
     /// The sum of a metric over its labels; 0 where it was never touched.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let (status, text) = self.get("/metrics");

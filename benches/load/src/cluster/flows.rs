@@ -66,6 +66,7 @@ impl Throughput {
             let receipts = probe.join().map_err(|_| Error::Usage("the probe panicked".to_owned()))?;
             let (outcome, costs) = outcome?;
             report.add("half_rate", outcome.delivered as f64 / costs.seconds(), "/s");
+            report.add("others", costs.others()?, "cores");
             receipts
         })?;
         report.add("receipt_p50_us", receipts.quantile(0.5), "µs");

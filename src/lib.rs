@@ -32,6 +32,7 @@ pub mod cluster;
 pub mod config;
 pub mod destination;
 pub mod dev;
+pub mod identity;
 pub mod ids;
 pub mod mailbox;
 pub mod message;

@@ -12,9 +12,10 @@ use tokio_util::task::TaskTracker;
 use super::Shared;
 use crate::broker::{Behind, Broker, BrokerConfig, Policies};
 use crate::cluster::{Backends, Cluster, ClusterConfig, Seed};
-use crate::config::problem::ConfigProblem;
+use crate::config::problem::{ConfigProblem, Key, Problems};
 use crate::config::{self, Config};
 use crate::destination::Destinations;
+use crate::identity;
 use crate::ids::{MessageIds, NodeId};
 use crate::mailbox::file::FileStore;
 use crate::mailbox::memory::MemoryStore;
@@ -30,7 +31,6 @@ use crate::revocation::redis::RedisRevocations;
 use crate::rooms::redis::RedisRooms;
 use crate::rooms::{self, MemoryRooms, RoomRules, Rooms};
 use crate::routes::{self, Routes};
-use crate::session::identify::Trusting;
 use crate::session::{Context, Stomp};
 use crate::telemetry;
 use crate::timers::Wheel;
@@ -44,7 +44,13 @@ use crate::web;
 ///
 /// Every problem, each with its place.
 pub fn check(config: &Config, text: &str, name: &str) -> Result<(), Vec<String>> {
-    broker_config(config, &NodeId::random(), text, name).map(drop)
+    let mut problems = broker_config(config, &NodeId::random(), text, name).err().unwrap_or_default();
+    let server = Key::root("server");
+    let mut found = Problems::new(text, name);
+    found.take(&server.name("listen"), config.identity.check_reach(config.server.listen.ip()));
+    problems.extend(found.or_all(()).err().unwrap_or_default().iter().map(ToString::to_string));
+    problems.extend(identity::authenticator(&config.identity).err());
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 fn broker_config(config: &Config, node: &NodeId, text: &str, name: &str) -> Result<BrokerConfig, Vec<String>> {
@@ -161,13 +167,13 @@ pub(super) fn assemble(
     let wheel = Arc::new(Wheel::new(Instant::now()));
     let sessions = TaskTracker::new();
     let stop = CancellationToken::new();
-    let authenticator = Arc::new(Trusting { user_header: config.identity.user_header.clone() });
+    let authenticator = identity::authenticator(&config.identity)?;
     let endpoints = config.endpoint.iter().map(|endpoint| {
         let (before, after) = frame_limits(&config.limits);
         let context = Context {
             broker: Arc::clone(&broker),
             wheel: Arc::clone(&wheel),
-            authenticator: Arc::clone(&authenticator) as _,
+            authenticator: Arc::clone(&authenticator),
             session: session_config(endpoint, &config.limits),
             limits: (before, after),
             time_to_connect: config.limits.time_to_first_message,

@@ -109,7 +109,7 @@ impl Node {
             let path = &endpoint.path;
             lines.push(format!("  STOMP       ws://{address}{path}   SockJS http://{address}{path}"));
         }
-        if address.ip().is_loopback() {
+        if address.ip().is_loopback() && !self.shared.config.identity.has_proof() {
             lines.push(
                 "  Only this machine can connect: clients are believed who they say they are. \
                  --listen 0.0.0.0:PORT opens it to the network."
@@ -122,8 +122,8 @@ impl Node {
     /// Serves until `shutdown` ends, then drains.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { listener, address, shared } = self;
-        if !address.ip().is_loopback() {
-            warn!(%address, "anyone who reaches this port can connect under any name; put it behind something that knows its users");
+        if !address.ip().is_loopback() && !shared.config.identity.has_proof() {
+            warn!(%address, "identity.anonymous is \"always\": anyone who reaches this port can connect under any name");
         }
         info!(%address, node = %shared.broker.node(), "listening");
         let mut ticker = tokio::spawn(tick(Arc::clone(&shared)));

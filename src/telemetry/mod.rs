@@ -83,6 +83,10 @@ pub struct Metrics {
     pub relay_reconnects: Family<Label, Counter>,
     /// [`names::CONNECTIONS_REFUSED`]
     pub connections_refused: Family<Label, Counter>,
+    /// [`names::IDENTIFIED`]
+    pub identified: Family<Label, Counter>,
+    /// [`names::KEY_SETS`]
+    pub key_sets: Family<Label, Counter>,
     /// [`names::API_REQUESTS`]
     pub api_requests: Family<Label, Counter>,
     /// [`names::CONNECTIONS_OPEN`]
@@ -134,6 +138,8 @@ impl Metrics {
             "Connections to RabbitMQ that were lost or not made, by purpose",
             self.relay_reconnects.clone(),
         );
+        registry.register(names::IDENTIFIED, "CONNECT frames, by proof or refusal", self.identified.clone());
+        registry.register(names::KEY_SETS, "Reads of the keys of tokens, by outcome", self.key_sets.clone());
         registry.register(names::API_REQUESTS, "Requests to /api/, by outcome", self.api_requests.clone());
         registry.register(names::CONNECTIONS_OPEN, "Connections open now", self.connections_open.clone());
         registry

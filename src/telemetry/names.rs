@@ -52,5 +52,9 @@ pub const REGISTRY_UP: &str = "stampede_registry_up";
 pub const RELAY_UP: &str = "stampede_relay_up";
 /// What happened to kept messages, by event.
 pub const KEPT_EVENTS: &str = "stampede_kept_events";
+/// CONNECT frames by how the user was proved, or why not.
+pub const IDENTIFIED: &str = "stampede_identified";
+/// Reads of the key set of `identity.jwt`, by outcome.
+pub const KEY_SETS: &str = "stampede_key_sets";
 /// Requests to `/api/`, by outcome.
 pub const API_REQUESTS: &str = "stampede_api_requests";

@@ -9,7 +9,7 @@ const ROOMS: [&[&str]; 16] = [
     &["main"],
     &["dev"],
     &["node"],
-    &["transport", "web"],
+    &["transport", "web", "identity"],
     &["session"],
     &["broker"],
     &["cluster"],

@@ -223,6 +223,9 @@ impl Identity {
                 return Err(format!("user: {:?} stands twice", user.name));
             }
         }
+        if !self.user.is_empty() && self.jwt.as_ref().is_some_and(|jwt| jwt.passcode) {
+            return Err("jwt.passcode: beside [[identity.user]] every password would be taken for a token".into());
+        }
         self.jwt.as_ref().map_or(Ok(()), |jwt| jwt.check().map_err(|what| format!("jwt.{what}")))?;
         self.callback.as_ref().map_or(Ok(()), |callback| callback.check().map_err(|what| format!("callback.{what}")))
     }

@@ -4,7 +4,7 @@
 //! POST {url}
 //! {"connect": {"login": "ann", …}, "handshake": {"path": "/ws", "query": "…", "peer": "192.0.2.1", "headers": {…}}}
 //!
-//! 200 {"user": "ann", "claims": {…}, "expires": 1767225600, "token": "…"}    user may be missing: an anonymous session
+//! 200 {"user": "ann", "claims": {…}, "expires": 1767225600, "token": "…"}    without a user: only with anonymous = "always"
 //! 401, 403                                                                    refused
 //! ```
 //!

@@ -120,6 +120,10 @@ impl Tokens {
         };
         let time = |claim: &str| claims.get(claim).and_then(Value::as_f64).and_then(instant);
         let (issued, expires) = (time("iat"), time("exp").and_then(|end| end.checked_add(self.leeway)));
+        // To the instant: whole seconds would let a token in again that has just ended its session.
+        if expires.is_some_and(|end| end <= SystemTime::now()) {
+            return Err(Refusal::Expired);
+        }
         let id = match claims.get("jti") {
             Some(Value::String(id)) if !id.is_empty() => ByteString::from(id.as_str()),
             _ => fingerprint(token),
@@ -137,11 +141,13 @@ fn instant(seconds: f64) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
 }
 
-/// What a token without a name of its own can be revoked by: the Base64url of its SHA-256.
+/// What a token without a name of its own can be revoked by: the Base64url of the SHA-256 of all that is signed. Not of the
+/// signature, of which there can be two for the same text (ECDSA).
 fn fingerprint(token: &str) -> ByteString {
     use base64::Engine as _;
     use sha2::Digest as _;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(token)).into()
+    let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(signed)).into()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! The key decides which algorithms fit it, never the token: a public key is no secret of HMAC, and "none" is no algorithm.
 
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Header};
 
 use super::mint;
@@ -14,6 +14,11 @@ const MAX_KEYS: usize = 64;
 /// All keys that are good now.
 #[derive(Debug, Default)]
 pub(super) struct Keys(Vec<Key>);
+
+#[derive(serde::Deserialize)]
+struct Set {
+    keys: Vec<serde_json::Value>,
+}
 
 /// One of them.
 #[derive(Debug)]
@@ -46,8 +51,10 @@ impl Keys {
     /// A JSON Web Key Set (RFC 7517). Keys that are of no use here are left out; secrets too, for a set is public.
     pub(super) fn of_set(text: &[u8], config: &Jwt) -> Result<Self, String> {
         let accepted = accepted(config)?;
-        let set: JwkSet = serde_json::from_slice(text).map_err(|error| format!("is no JSON Web Key Set: {error}"))?;
-        let keys: Vec<Key> = set.keys.iter().filter_map(|jwk| Key::of(jwk, &accepted)).take(MAX_KEYS).collect();
+        let set: Set = serde_json::from_slice(text).map_err(|error| format!("is no JSON Web Key Set: {error}"))?;
+        // One by one: a kind of key that is not known yet must not make the others useless.
+        let read = set.keys.into_iter().filter_map(|jwk| serde_json::from_value::<Jwk>(jwk).ok());
+        let keys: Vec<Key> = read.filter_map(|jwk| Key::of(&jwk, &accepted)).take(MAX_KEYS).collect();
         if keys.is_empty() {
             return Err("holds no key that could be used".into());
         }

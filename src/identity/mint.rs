@@ -43,10 +43,11 @@ pub fn token(config: &Jwt, wish: Wish) -> Result<String, String> {
         Some(name) => name.parse().map_err(|_| format!("identity.jwt.algorithms: {name:?} is unknown"))?,
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let end = now.checked_add(wish.lasts).ok_or("it would be good for longer than any clock can show")?;
     let mut claims = wish.claims;
     claims.insert(config.user_claim.clone(), wish.user.into());
-    claims.insert("iat".into(), now.as_secs().into());
-    claims.insert("exp".into(), (now + wish.lasts).as_secs().into());
+    claims.entry("iat").or_insert_with(|| now.as_secs().into());
+    claims.entry("exp").or_insert_with(|| end.as_secs().into());
     for (claim, accepted) in [("iss", &config.issuer), ("aud", &config.audience)] {
         if let Some(first) = accepted.first() {
             claims.entry(claim).or_insert_with(|| first.as_str().into());

@@ -138,7 +138,11 @@ impl Authenticator for Gate {
         }
         if let Some(callback) = &self.callback {
             let (callback, question) = (Arc::clone(callback), Callback::question(connect, handshake));
-            return answer("service", async move { callback.ask(question).await });
+            let anonymous = self.anonymous;
+            return answer("service", async move {
+                let identity = callback.ask(question).await?;
+                if identity.name.is_some() || anonymous { Ok(identity) } else { Err(Refusal::Service) }
+            });
         }
         let anonymous = self.anonymous;
         answer("anonymous", async move { if anonymous { Ok(Identified::default()) } else { Err(Refusal::Nothing) } })

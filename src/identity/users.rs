@@ -23,7 +23,7 @@ pub(super) struct Users {
     known: HashMap<Box<str>, Known>,
     /// Looked at for those who are not known, so that the time says nothing about who is.
     nobody: PasswordHash,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Users {
     pub(super) fn new(users: &[User]) -> Result<Self, String> {
         let known = users.iter().map(|user| Ok((user.name.as_str().into(), known(user)?)));
         let nobody = mint::hash("").and_then(|hash| PasswordHash::new(&hash).map_err(|error| error.to_string()))?;
-        Ok(Self { known: known.collect::<Result<_, String>>()?, nobody, turns: Semaphore::new(AT_ONCE) })
+        Ok(Self { known: known.collect::<Result<_, String>>()?, nobody, turns: Arc::new(Semaphore::new(AT_ONCE)) })
     }
 
     pub(super) fn knows(&self, login: &str) -> bool {
@@ -44,10 +44,14 @@ impl Users {
     }
 
     pub(super) async fn check(&self, login: &ByteString, passcode: ByteString) -> Result<Identity, Refusal> {
-        let Ok(_turn) = self.turns.acquire().await else { return Err(Refusal::Password) };
+        let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else { return Err(Refusal::Password) };
         let found = self.known.get(&**login);
         let hash = found.map_or(&self.nobody, |known| &known.hash).clone();
-        let check = move || Argon2::default().verify_password(passcode.as_bytes(), &hash).is_ok();
+        let check = move || {
+            // Held by the work itself, which goes on when the client has gone.
+            let _turn = turn;
+            Argon2::default().verify_password(passcode.as_bytes(), &hash).is_ok()
+        };
         let is_right = tokio::task::spawn_blocking(check).await.unwrap_or(false);
         match found {
             Some(known) if is_right => {

@@ -6,6 +6,7 @@ mod contracts;
 mod deploy;
 mod dev;
 mod documents;
+mod identity;
 mod kept;
 mod node;
 mod relay;

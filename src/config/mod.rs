@@ -14,6 +14,7 @@ use crate::outbox::Overflow;
 pub mod cluster;
 pub mod load;
 pub mod mailbox;
+pub mod permissions;
 pub mod problem;
 pub mod rooms;
 pub mod routes;
@@ -36,6 +37,8 @@ pub struct Config {
     pub broker: Broker,
     /// Who a client is.
     pub identity: Identity,
+    /// What a client may send to and subscribe to.
+    pub permissions: permissions::PermissionsConfig,
     /// What a client may cost.
     pub limits: Limits,
     /// What may wait for a client.
@@ -244,6 +247,7 @@ impl Default for Config {
             endpoint: vec![Endpoint::default()],
             broker: Broker::default(),
             identity: Identity::default(),
+            permissions: permissions::PermissionsConfig::default(),
             limits: Limits::default(),
             outbox: Outbox::default(),
             mailbox: mailbox::Mailbox::default(),

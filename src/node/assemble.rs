@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::Shared;
 use crate::broker::{Behind, Broker, BrokerConfig, Policies};
 use crate::cluster::{Backends, Cluster, ClusterConfig, Seed};
+use crate::config::permissions::ProfileChoice;
 use crate::config::problem::ConfigProblem;
 use crate::config::{self, Config};
 use crate::destination::Destinations;
@@ -19,6 +20,7 @@ use crate::ids::{MessageIds, NodeId};
 use crate::mailbox::file::FileStore;
 use crate::mailbox::memory::MemoryStore;
 use crate::mailbox::redis::RedisStore;
+use crate::permissions::{self, Gate, Permissions, Profile};
 use crate::registry::Registry;
 use crate::registry::cached::Cached;
 use crate::registry::redis::RedisRegistry;
@@ -69,11 +71,17 @@ fn broker_config(config: &Config, node: &NodeId, text: &str, name: &str) -> Resu
         note(found);
         Policies::default()
     });
+    let permissions = permissions::check(&config.permissions.rule, &destinations, text, name).unwrap_or_else(|found| {
+        note(found);
+        Permissions::default()
+    });
     note(telemetry::check(&config.log, text, name).err().into_iter().collect());
     if !problems.is_empty() {
         return Err(problems);
     }
+    let (profile, _) = profile(&config);
     Ok(BrokerConfig {
+        gate: Gate::new(permissions, profile, config.permissions.close, &destinations),
         destinations,
         policies,
         outbox_limit: config.outbox.send_buffer_size_limit,
@@ -83,6 +91,23 @@ fn broker_config(config: &Config, node: &NodeId, text: &str, name: &str) -> Resu
         // The random id of a node is new at every start; one that stays would give the ids of an earlier run again.
         ids: MessageIds::new(if config.server.node_id.is_some() { &unused } else { node }),
     })
+}
+
+/// The profile in force, and why.
+pub(super) fn profile(config: &Config) -> (Profile, &'static str) {
+    choose_profile(config, false)
+}
+
+fn choose_profile(config: &Config, proved: bool) -> (Profile, &'static str) {
+    match config.permissions.profile {
+        ProfileChoice::Guarded => (Profile::Guarded, "as configured"),
+        ProfileChoice::Spring => (Profile::Spring, "as configured"),
+        ProfileChoice::Auto if proved => (Profile::Guarded, "clients prove who they are"),
+        ProfileChoice::Auto if !config.server.listen.ip().is_loopback() => {
+            (Profile::Guarded, "other machines reach this node")
+        }
+        ProfileChoice::Auto => (Profile::Spring, "only this machine reaches this node, and no client proves who it is"),
+    }
 }
 
 /// The node's id: the operator's, or a new one.

@@ -8,6 +8,7 @@ mod dev;
 mod documents;
 mod kept;
 mod node;
+mod permissions;
 mod relay;
 mod simulation;
 mod sockjs;

@@ -33,8 +33,12 @@ impl Rule {
         }
     }
 
-    pub(super) fn patterns(&self) -> [&Pattern; 2] {
-        [&self.narrow, &self.wide]
+    /// What an index must find it by.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &Pattern> {
+        let says = |effect| self.send == Some(effect) || self.subscribe == Some(effect);
+        let narrow = says(Effect::Allow).then_some(&self.narrow);
+        let wide = says(Effect::Deny).then_some(&self.wide);
+        narrow.into_iter().chain(wide)
     }
 
     /// What it says about one destination; `trimmed` is the same without separators at its end.
@@ -52,9 +56,11 @@ impl Rule {
             Effect::Deny if pattern.matches(trimmed) => trimmed,
             _ => return None,
         };
-        let captures = pattern.captures(text)?;
-        let case = Case { captures, destination: Some(text), asking };
-        self.holds(effect, &case).then(|| decided(effect, &self.name))
+        let holds = self.when.as_ref().is_none_or(|guard| {
+            let captures = pattern.captures(text).unwrap_or_default();
+            settled(effect, guard.holds(&Case { captures, destination: Some(text), asking }))
+        });
+        holds.then(|| decided(effect, &self.name))
     }
 
     /// What it says about everything that `wanted` matches; nothing where it may be right for a part of it only, if it
@@ -69,8 +75,11 @@ impl Rule {
         if !matches {
             return None;
         }
-        let case = Case { captures: pattern.fixed_captures(wanted), destination: None, asking };
-        self.holds(effect, &case).then(|| decided(effect, &self.name))
+        let holds = self.when.as_ref().is_none_or(|guard| {
+            let captures = pattern.fixed_captures(wanted);
+            settled(effect, guard.holds(&Case { captures, destination: None, asking }))
+        });
+        holds.then(|| decided(effect, &self.name))
     }
 
     /// Its pattern for this session; none if it is not for it.
@@ -85,11 +94,11 @@ impl Rule {
         let user = asking.segment_user()?;
         Some(Cow::Owned(pattern.bind(OWN, &encode_segment(user))))
     }
+}
 
-    /// Whether its condition holds. One that cannot be decided forbids: it allows nothing, and denies.
-    fn holds(&self, effect: Effect, case: &Case<'_, '_>) -> bool {
-        self.when.as_ref().is_none_or(|guard| guard.holds(case).unwrap_or(effect == Effect::Deny))
-    }
+/// Whether a condition holds. One that cannot be decided forbids: it allows nothing, and denies.
+fn settled(effect: Effect, holds: Result<bool, Refusal>) -> bool {
+    holds.unwrap_or(effect == Effect::Deny)
 }
 
 /// What the variables of a condition stand for in one case.

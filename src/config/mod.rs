@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod identity;
 pub mod load;
 pub mod mailbox;
+pub mod permissions;
 pub mod problem;
 pub mod rooms;
 pub mod routes;
@@ -38,6 +39,8 @@ pub struct Config {
     pub broker: Broker,
     /// Who a client is.
     pub identity: identity::Identity,
+    /// What a client may send to and subscribe to.
+    pub permissions: permissions::PermissionsConfig,
     /// What a client may cost.
     pub limits: Limits,
     /// What may wait for a client.
@@ -236,6 +239,7 @@ impl Default for Config {
             endpoint: vec![Endpoint::default()],
             broker: Broker::default(),
             identity: identity::Identity::default(),
+            permissions: permissions::PermissionsConfig::default(),
             limits: Limits::default(),
             outbox: Outbox::default(),
             mailbox: mailbox::Mailbox::default(),

@@ -4,9 +4,12 @@
 //! POST {url}
 //! {"connect": {"login": "ann", …}, "handshake": {"path": "/ws", "query": "…", "peer": "192.0.2.1", "headers": {…}}}
 //!
-//! 200 {"user": "ann", "claims": {…}, "expires": 1767225600, "token": "…"}    without a user: only with anonymous = "always"
+//! 200 {"user": "ann", "claims": {…}, "expires": 1767225600, "token": "…", "permissions": […]}
 //! 401, 403                                                                    refused
 //! ```
+//!
+//! `permissions` are rules as in `[[permissions.rule]]`, asked before those of the node. Without `user` the session is anonymous,
+//! which `identity.anonymous = "always"` must allow.
 //!
 //! Any other answer, or none in time, refuses as well.
 
@@ -25,6 +28,9 @@ use super::Refusal;
 use super::http::Client;
 use crate::broker::Identity;
 use crate::config::identity::Callback as Config;
+use crate::config::permissions::RuleConfig;
+use crate::destination::Destinations;
+use crate::permissions::Permissions;
 use crate::session::link::Handshake;
 
 /// Least time between two complaints about the service.
@@ -40,6 +46,7 @@ pub(super) struct Callback {
     authorization: Option<HeaderValue>,
     timeout: Duration,
     turns: Semaphore,
+    destinations: Destinations,
     /// When it was last said that the service fails.
     told: Mutex<Option<Instant>>,
 }
@@ -56,10 +63,12 @@ struct Said {
     expires: Option<u64>,
     #[serde(default)]
     token: Option<String>,
+    #[serde(default)]
+    permissions: Vec<RuleConfig>,
 }
 
 impl Callback {
-    pub(super) fn new(config: &Config) -> Result<Self, String> {
+    pub(super) fn new(config: &Config, destinations: &Destinations) -> Result<Self, String> {
         let authorization = config.authorization.as_ref().map(|secret| {
             let mut value = HeaderValue::from_str(secret.reveal()).map_err(|_| "authorization: is no header value")?;
             value.set_sensitive(true);
@@ -71,6 +80,7 @@ impl Callback {
             authorization: authorization.transpose()?,
             timeout: config.timeout,
             turns: Semaphore::new(config.concurrency),
+            destinations: destinations.clone(),
             told: Mutex::default(),
         })
     }
@@ -114,7 +124,12 @@ impl Callback {
         if said.expires.is_some() && expires.is_none() {
             return self.away("\"expires\" is no time");
         }
+        let permissions = match Permissions::of_user(&said.permissions, &self.destinations) {
+            Ok(permissions) => (!permissions.is_empty()).then(|| Arc::new(permissions)),
+            Err(error) => return self.away(&format!("\"permissions\": {error}")),
+        };
         Ok(Identity {
+            permissions,
             name: said.user.filter(|user| !user.is_empty()).map(ByteString::from),
             claims: said.claims.map(|claims| Arc::new(Value::Object(claims))),
             issued: None,

@@ -132,7 +132,7 @@ impl Tokens {
             claims.retain(|claim, _| self.kept_claims.contains(claim));
         }
         let claims = (!claims.is_empty()).then(|| Arc::new(Value::Object(claims)));
-        Ok(Identity { name: Some(name), claims, issued, expires, token: Some(id) })
+        Ok(Identity { name: Some(name), claims, issued, expires, token: Some(id), permissions: None })
     }
 }
 

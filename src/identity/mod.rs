@@ -26,6 +26,7 @@ use stampede_protocol::stomp::{Fault, FaultKind};
 
 use crate::broker::Identity as Identified;
 use crate::config::identity::{Anonymous, Identity};
+use crate::destination::Destinations;
 use crate::session::identify::{Authenticator, Identified as Answer, Trusting};
 use crate::session::link::Handshake;
 use crate::telemetry::{count, metrics};
@@ -102,7 +103,7 @@ pub struct Gate {
 /// # Errors
 ///
 /// Names the key at fault: a hash that is none, a key that cannot be read.
-pub fn authenticator(config: &Identity) -> Result<Arc<dyn Authenticator>, String> {
+pub fn authenticator(config: &Identity, destinations: &Destinations) -> Result<Arc<dyn Authenticator>, String> {
     if !config.has_proof() {
         return Ok(Arc::new(Trusting { user_header: config.user_header.clone() }));
     }
@@ -111,8 +112,8 @@ pub fn authenticator(config: &Identity) -> Result<Arc<dyn Authenticator>, String
         [] => None,
         users => Some(Users::new(users).map_err(|what| format!("identity.user: {what}"))?),
     };
-    let callback =
-        config.callback.as_ref().map(Callback::new).transpose().map_err(|what| format!("identity.callback.{what}"))?;
+    let callback = config.callback.as_ref().map(|callback| Callback::new(callback, destinations)).transpose();
+    let callback = callback.map_err(|what| format!("identity.callback.{what}"))?;
     Ok(Arc::new(Gate {
         tokens: tokens.map(Arc::new),
         users: users.map(Arc::new),

@@ -56,6 +56,15 @@ pub struct Label {
     pub reason: &'static str,
 }
 
+/// Labels of a frame that permissions refuse.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Refused {
+    /// `send` or `subscribe`.
+    pub verb: &'static str,
+    /// `rule`, `own-rule` or `profile`.
+    pub by: &'static str,
+}
+
 /// All metrics of the process.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -67,6 +76,8 @@ pub struct Metrics {
     pub frames_received: Counter,
     /// [`names::FRAMES_DROPPED`]
     pub frames_dropped: Family<Label, Counter>,
+    /// [`names::FRAMES_FORBIDDEN`]
+    pub frames_forbidden: Family<Refused, Counter>,
     /// [`names::MESSAGES_PUBLISHED`]
     pub messages_published: Counter,
     /// [`names::MESSAGES_DELIVERED`]
@@ -114,6 +125,11 @@ impl Metrics {
         registry.register(names::SESSIONS_CLOSED, "Sessions ended, by reason", self.sessions_closed.clone());
         registry.register(names::FRAMES_RECEIVED, "STOMP frames received", self.frames_received.clone());
         registry.register(names::FRAMES_DROPPED, "Frames without effect, by reason", self.frames_dropped.clone());
+        registry.register(
+            names::FRAMES_FORBIDDEN,
+            "Frames refused by permissions, by verb and by what decided",
+            self.frames_forbidden.clone(),
+        );
         registry.register(names::MESSAGES_PUBLISHED, "Messages taken for delivery", self.messages_published.clone());
         registry.register(names::MESSAGES_DELIVERED, "Messages put into outboxes", self.messages_delivered.clone());
         registry.register(names::MESSAGES_DROPPED, "Messages sent to nobody, by reason", self.messages_dropped.clone());

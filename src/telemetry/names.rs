@@ -8,6 +8,8 @@ pub const SESSIONS_CLOSED: &str = "stampede_sessions_closed";
 pub const FRAMES_RECEIVED: &str = "stampede_frames_received";
 /// Frames without effect, by reason.
 pub const FRAMES_DROPPED: &str = "stampede_frames_dropped";
+/// Frames refused by permissions, by verb and by what decided.
+pub const FRAMES_FORBIDDEN: &str = "stampede_frames_forbidden";
 /// Messages taken for delivery.
 pub const MESSAGES_PUBLISHED: &str = "stampede_messages_published";
 /// Messages put into outboxes.

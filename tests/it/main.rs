@@ -9,6 +9,7 @@ mod documents;
 mod identity;
 mod kept;
 mod node;
+mod permissions;
 mod relay;
 mod simulation;
 mod sockjs;

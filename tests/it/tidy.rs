@@ -13,7 +13,7 @@ const ROOMS: [&[&str]; 16] = [
     &["session"],
     &["broker"],
     &["cluster"],
-    &["rooms"],
+    &["rooms", "permissions"],
     &["routes", "mailbox", "revocation"],
     &["registry"],
     &["relay"],

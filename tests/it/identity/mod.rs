@@ -15,7 +15,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// A configuration with tokens, and more below `[identity.jwt]`.
 fn with_tokens(more: &str) -> String {
-    format!("[identity.jwt]\nsecret = '{SECRET}'\n{more}\n")
+    format!("[permissions]\nprofile = 'spring'\n[identity.jwt]\nsecret = '{SECRET}'\n{more}\n")
 }
 
 /// A token for the configuration, as `stampede token` makes it.

@@ -77,6 +77,26 @@ fn whoever_the_service_does_not_answer_for_is_refused() {
 }
 
 #[test]
+fn the_service_says_what_somebody_may() {
+    let rules = r#"[{"match": "/topic/prices/**", "send": "allow"}, {"match": "/topic/board", "subscribe": "deny"}]"#;
+    let web = Web::start(Reply::With(200, format!(r#"{{"user": "bot", "permissions": {rules}}}"#)));
+    let node = start(&web);
+    let mut bot = accepted(&node, &[], Some("bot"));
+    bot.subscribe("0", "/topic/prices/a");
+    bot.send("SEND\ndestination:/topic/prices/a\n\n1\0");
+    bot.message("1");
+    bot.send("SUBSCRIBE\nid:1\ndestination:/topic/board\n\n\0");
+    assert!(bot.error(1002).contains("a rule of this user"));
+    web.answer(Reply::With(200, r#"{"user": "ann"}"#.into()));
+    let mut ann = accepted(&node, &[], Some("ann"));
+    ann.subscribe("0", "/topic/board");
+    ann.send("SEND\ndestination:/topic/prices/a\n\n1\0");
+    assert!(ann.error(1002).contains("profile guarded"));
+    web.answer(Reply::With(200, r#"{"user": "ann", "permissions": [{"match": "/topic/{"}]}"#.into()));
+    refused(&node, &[], "cannot be found out now");
+}
+
+#[test]
 fn a_session_ends_when_the_service_said_it_would() {
     let web = Web::start(Reply::With(200, r#"{"user": "ann", "expires": 1}"#.into()));
     let node = start(&web);

@@ -85,8 +85,13 @@ impl Launch {
     }
 
     /// Starts it as a server, on a port of its own, and waits until it listens.
-    pub(crate) fn serve(mut self) -> Process {
-        self.command.args(["--listen", "127.0.0.1:0"]);
+    pub(crate) fn serve(self) -> Process {
+        self.serve_at("127.0.0.1:0")
+    }
+
+    /// As [`Launch::serve`], on this address.
+    pub(crate) fn serve_at(mut self, address: &str) -> Process {
+        self.command.args(["--listen", address]);
         let mut child = self.command.spawn().unwrap();
         let (output, errors) = (Arc::default(), Arc::default());
         collect(child.stdout.take().unwrap(), Arc::clone(&output));

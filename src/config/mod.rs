@@ -22,6 +22,7 @@ pub mod rooms;
 pub mod routes;
 pub mod secret;
 pub mod sockjs;
+pub mod tls;
 pub mod units;
 
 /// The documented configuration file: every key at its default.
@@ -100,6 +101,9 @@ pub struct Server {
     pub header_size_limit: usize,
     /// Most connections at a time, of all kinds.
     pub connections: usize,
+    /// Certificate and key; none: a proxy in front ends TLS, or nobody does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<tls::Tls>,
 }
 
 /// `[[endpoint]]`
@@ -268,6 +272,7 @@ impl Default for Server {
             header_timeout: Duration::from_secs(10),
             header_size_limit: 16 * 1024,
             connections: 100_000,
+            tls: None,
         }
     }
 }

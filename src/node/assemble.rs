@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
+use super::tls::Tls;
 use crate::broker::{Behind, Broker, BrokerConfig, Policies};
 use crate::cluster::{Backends, Cluster, ClusterConfig, Seed};
 use crate::config::permissions::ProfileChoice;
@@ -51,6 +52,7 @@ pub fn check(config: &Config, text: &str, name: &str) -> Result<(), Vec<String>>
     let mut found = Problems::new(text, name);
     found.take(&server.name("listen"), config.identity.check_reach(config.server.listen.ip()));
     problems.extend(found.or_all(()).err().unwrap_or_default().iter().map(ToString::to_string));
+    problems.extend(config.server.tls.as_ref().and_then(|files| Tls::new(files).err()));
     problems.extend(identity::authenticator(&config.identity, &destinations(config)).err());
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
@@ -189,6 +191,7 @@ pub(super) fn assemble(
     };
     let broker = Broker::new(node, broker_config, behind).map_err(|error| chain(&error))?;
     let broker = Arc::new(broker);
+    let tls = config.server.tls.as_ref().map(Tls::new).transpose()?;
     let wheel = Arc::new(Wheel::new(Instant::now()));
     let sessions = TaskTracker::new();
     let stop = CancellationToken::new();
@@ -224,6 +227,7 @@ pub(super) fn assemble(
         connections: TaskTracker::new(),
         stop,
         ready: AtomicBool::new(false),
+        tls,
     })
 }
 

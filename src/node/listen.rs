@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::{Shared, api, pages};
 use crate::telemetry::{count, metrics};
-use crate::transport::{Body, HttpSettings, serve_http};
+use crate::transport::{Body, HttpSettings, Stream, serve_http};
 
 /// Connections that the kernel may hold for us; a node that restarts meets all its clients at once.
 const BACKLOG: i32 = 4096;
@@ -79,8 +79,24 @@ fn welcome(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     let stop = shared.stop.clone();
     let router = Arc::clone(shared);
     shared.connections.spawn(async move {
+        let Some(stream) = secured(stream, peer, &router).await else { return };
         serve_http(stream, settings, stop, |request| route(Arc::clone(&router), request, peer)).await;
     });
+}
+
+/// The connection as HTTP is spoken over it; none for a peer that cannot or does not agree on TLS in time.
+async fn secured(socket: TcpStream, peer: SocketAddr, shared: &Shared) -> Option<Stream> {
+    let Some(tls) = &shared.tls else { return Some(socket.into()) };
+    // As long as a request head may take: a peer that says nothing is the same nuisance here.
+    let limit = shared.config.server.header_timeout;
+    let (why, error) = match tokio::time::timeout(limit, tls.accept(socket)).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => ("tls", error.to_string()),
+        Err(_) => ("tls-timeout", format!("no handshake within server.header_timeout {limit:?}")),
+    };
+    count(&metrics().connections_refused, why);
+    tracing::debug!(%peer, error, "no TLS");
+    None
 }
 
 async fn route(shared: Arc<Shared>, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {

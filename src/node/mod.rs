@@ -24,6 +24,7 @@ mod assemble;
 mod export;
 mod listen;
 mod pages;
+mod tls;
 
 pub use assemble::check;
 
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     /// Cancelled when the node stops accepting.
     pub(crate) stop: CancellationToken,
     pub(crate) ready: AtomicBool,
+    /// None for a node that speaks plain HTTP.
+    pub(crate) tls: Option<tls::Tls>,
 }
 
 impl Shared {
@@ -102,13 +105,14 @@ impl Node {
     #[must_use]
     pub fn greeting(&self) -> Vec<String> {
         let address = self.address;
-        let mut lines = vec![format!("Stampede {} listens on http://{address}", env!("CARGO_PKG_VERSION"))];
+        let secured = if self.shared.tls.is_some() { "s" } else { "" };
+        let mut lines = vec![format!("Stampede {} listens on http{secured}://{address}", env!("CARGO_PKG_VERSION"))];
         if self.shared.config.demo.enabled {
-            lines.push(format!("  demo page   http://{address}/"));
+            lines.push(format!("  demo page   http{secured}://{address}/"));
         }
         for endpoint in &self.shared.config.endpoint {
             let path = &endpoint.path;
-            lines.push(format!("  STOMP       ws://{address}{path}   SockJS http://{address}{path}"));
+            lines.push(format!("  STOMP       ws{secured}://{address}{path}   SockJS http{secured}://{address}{path}"));
         }
         let (profile, why) = assemble::profile(&self.shared.config);
         let may = match profile {
@@ -138,6 +142,7 @@ impl Node {
         info!(profile = profile.as_str(), reason, rules, "permissions");
         let mut ticker = tokio::spawn(tick(Arc::clone(&shared)));
         let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&shared)));
+        let certificates = tokio::spawn(keep_certificate(Arc::clone(&shared)));
         shared.ready.store(true, Ordering::Release);
         tokio::select! {
             () = shutdown => {}
@@ -148,10 +153,17 @@ impl Node {
         let begun = Instant::now();
         drain(&shared).await;
         accepting.abort();
+        certificates.abort();
         ticker.abort();
         let left = shared.config.server.shutdown_grace.saturating_sub(begun.elapsed()).max(LEAST_TO_LEAVE);
         assemble::close(&shared, left).await;
         info!("stopped");
+    }
+}
+
+async fn keep_certificate(shared: Arc<Shared>) {
+    if let Some(tls) = &shared.tls {
+        tls.keep().await;
     }
 }
 

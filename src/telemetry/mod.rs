@@ -94,6 +94,8 @@ pub struct Metrics {
     pub relay_reconnects: Family<Label, Counter>,
     /// [`names::CONNECTIONS_REFUSED`]
     pub connections_refused: Family<Label, Counter>,
+    /// [`names::CERTIFICATES`]
+    pub certificates: Family<Label, Counter>,
     /// [`names::IDENTIFIED`]
     pub identified: Family<Label, Counter>,
     /// [`names::KEY_SETS`]
@@ -154,6 +156,7 @@ impl Metrics {
             "Connections to RabbitMQ that were lost or not made, by purpose",
             self.relay_reconnects.clone(),
         );
+        registry.register(names::CERTIFICATES, "Reads of a new certificate, by outcome", self.certificates.clone());
         registry.register(names::IDENTIFIED, "CONNECT frames, by proof or refusal", self.identified.clone());
         registry.register(names::KEY_SETS, "Reads of the keys of tokens, by outcome", self.key_sets.clone());
         registry.register(names::API_REQUESTS, "Requests to /api/, by outcome", self.api_requests.clone());

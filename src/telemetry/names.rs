@@ -54,6 +54,8 @@ pub const REGISTRY_UP: &str = "stampede_registry_up";
 pub const RELAY_UP: &str = "stampede_relay_up";
 /// What happened to kept messages, by event.
 pub const KEPT_EVENTS: &str = "stampede_kept_events";
+/// Reads of the certificate of the port, by outcome.
+pub const CERTIFICATES: &str = "stampede_certificates";
 /// CONNECT frames by how the user was proved, or why not.
 pub const IDENTIFIED: &str = "stampede_identified";
 /// Reads of the key set of `identity.jwt`, by outcome.

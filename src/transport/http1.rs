@@ -10,11 +10,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::Body;
+use super::{Body, Stream};
 
 /// Bounds of one HTTP connection.
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +46,9 @@ impl Breaker {
 ///
 /// A peer that closes its side while a request is answered counts as gone (no half-open connections), and what
 /// answers it is dropped: SockJS sessions rely on that.
-pub async fn serve_http<H, F>(stream: TcpStream, settings: HttpSettings, stop: CancellationToken, handle: H)
+pub async fn serve_http<S, H, F>(stream: S, settings: HttpSettings, stop: CancellationToken, handle: H)
 where
+    S: Into<Stream>,
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Body>>,
 {
@@ -63,7 +63,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)
         .max_buf_size(settings.header_size_limit.max(8 * 1024))
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(stream.into()), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

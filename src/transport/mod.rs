@@ -12,6 +12,7 @@ mod body;
 mod http1;
 mod origin;
 pub mod sockjs;
+mod stream;
 mod upgrade;
 pub mod websocket;
 
@@ -29,6 +30,7 @@ pub use self::body::Body;
 pub use self::http1::{HttpSettings, serve_http};
 pub use self::origin::Origins;
 use self::sockjs::SockJs;
+pub use self::stream::Stream;
 use self::websocket::WsSettings;
 use crate::config::sockjs::SockJsConfig;
 use crate::session::link::{Application, Handshake};

@@ -13,13 +13,12 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::sockjs::SockJsWs;
 use super::websocket::WsLink;
-use super::{Body, Endpoint, empty, method_not_allowed, not_found, text};
+use super::{Body, Endpoint, Stream, empty, method_not_allowed, not_found, text};
 use crate::session::link::Application;
 
 impl<A: Application> Endpoint<A> {
@@ -122,9 +121,9 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 }
 
 /// The bare socket, and what was read from it past the request head.
-async fn take_over(socket: OnUpgrade) -> Option<(TcpStream, Bytes)> {
+async fn take_over(socket: OnUpgrade) -> Option<(Stream, Bytes)> {
     let upgraded = socket.await.inspect_err(|error| tracing::debug!(%error, "upgrade was not completed")).ok()?;
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
         tracing::error!("upgraded connection is no TCP socket");
         return None;
     };

@@ -66,7 +66,7 @@ async function listening(child, ended, output) {
   const port = new Promise((found) =>
     child.stdout.on("data", (text) => {
       said += text;
-      const match = /http:\/\/127\.0\.0\.1:(\d+)/.exec(said);
+      const match = /https?:\/\/127\.0\.0\.1:(\d+)/.exec(said);
       if (match) found(Number(match[1]));
     }),
   );

@@ -13,7 +13,9 @@ fn every_configuration_example_is_good() {
         for (line, example) in blocks(&text, "toml") {
             examples += 1;
             let name = format!("{}:{line}", document.display());
-            let config = parse(&example, &name, []).unwrap_or_else(|error| panic!("{error}"));
+            let mut config = parse(&example, &name, []).unwrap_or_else(|error| panic!("{error}"));
+            // Its files are the reader's.
+            config.server.tls = None;
             node::check(&config, &example, &name).unwrap_or_else(|problems| panic!("{problems:#?}"));
         }
     }

@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use super::Stream;
 use crate::session::link::{Gone, Input, Link, OutFrame};
 
 mod output;
@@ -58,7 +58,7 @@ thread_local! {
 
 /// A WebSocket connection after its handshake.
 pub struct WsLink {
-    io: TcpStream,
+    io: Stream,
     codec: WebSocketContext,
     inputs: VecDeque<Input>,
     /// Octets that came with the handshake request.
@@ -81,7 +81,7 @@ enum State {
 impl WsLink {
     /// Takes over `io` after a `101`; `early` are octets read past the request head.
     #[must_use]
-    pub fn new(io: TcpStream, early: &[u8], settings: WsSettings) -> Self {
+    pub fn new(io: Stream, early: &[u8], settings: WsSettings) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_RESERVE)
             .write_buffer_size(0)

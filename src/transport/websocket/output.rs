@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
+
+use super::super::Stream;
 
 /// Output beyond this many octets waits in the session's outbox, where it is counted and bounded.
 const HIGH_WATER: usize = 64 * 1024;
@@ -120,7 +121,7 @@ impl Output {
     }
 
     /// Writes until nothing is left or the socket is full.
-    pub(super) fn poll_drain(&mut self, io: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_drain(&mut self, io: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.len > 0 {
             let written = if self.rest.is_empty() {
                 Pin::new(&mut *io).poll_write(cx, &self.first[self.taken..])
@@ -142,8 +143,17 @@ impl Output {
                 }
             }
         }
-        self.clear();
-        Poll::Ready(Ok(()))
+        // TLS may hold what it has taken.
+        match Pin::new(&mut *io).poll_flush(cx) {
+            Poll::Ready(flushed) => {
+                self.clear();
+                Poll::Ready(flushed)
+            }
+            Poll::Pending => {
+                self.blocked = true;
+                Poll::Pending
+            }
+        }
     }
 
     fn advance(&mut self, mut octets: usize) {

@@ -27,6 +27,7 @@
 //!
 //! `ARCHITECTURE.md` beside the sources has the order of the rooms, the order of the locks, and what must stay true.
 
+pub mod addresses;
 pub mod broker;
 pub mod close;
 pub mod cluster;

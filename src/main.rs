@@ -192,7 +192,8 @@ fn serve(arguments: Serve) -> ExitCode {
         Err(error) => return complain(&format!("no runtime: {error}")),
     };
     let ended = runtime.block_on(async {
-        let node = Node::start(config, &text, &name).await?;
+        // On the heap: what it takes to start is no longer needed when it runs.
+        let node = Box::pin(Node::start(config, &text, &name)).await?;
         // Before anybody can know that the node is there, and end it.
         let shutdown = node::shutdown_signal();
         for line in node.greeting() {

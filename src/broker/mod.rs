@@ -96,6 +96,7 @@ pub struct Broker {
     lists: Lists,
     rooms_follow_subscriptions: bool,
     sessions: Sessions,
+    users: Mutex<HashMap<ByteString, usize>>,
     ids: MessageIds,
     revoked: Revoked,
     /// None for a node that is alone.
@@ -142,6 +143,7 @@ impl Broker {
             rooms: RoomsBehind::new(config.rooms, cluster.as_ref()),
             lists: Lists::default(),
             sessions: Sessions::default(),
+            users: Mutex::default(),
             ids: config.ids,
             revoked: Revoked::new(config.revocations),
             cluster,
@@ -180,11 +182,46 @@ impl Broker {
 
     /// Forgets a session: it leaves its rooms. Its subscriptions must have been given back before.
     pub fn close(&self, session: &Arc<SessionHandle>) {
+        self.uncount_for_user(session);
         self.leave_rooms(session);
         let mut shard = self.sessions.shard(&session.id).lock();
         shard.remove(&session.id);
         if shard.is_empty() {
             shard.shrink_to_fit();
+        }
+    }
+
+    /// Counts an identified session for its user, as long as it is open.
+    ///
+    /// # Errors
+    ///
+    /// When the user has `limit` sessions here already; 0 is no limit.
+    pub fn count_for_user(&self, session: &SessionHandle, limit: usize) -> Result<(), Fault> {
+        let Some(user) = session.user().filter(|_| limit > 0) else { return Ok(()) };
+        let mut users = self.users.lock();
+        let open = users.entry(user.clone()).or_default();
+        if *open >= limit {
+            let what = format!(
+                "no more sessions, this user has {open} open on this node, and {limit} is the limit (limits.sessions_per_user)"
+            );
+            return Err(Fault::new(FaultKind::Limit, what));
+        }
+        *open += 1;
+        session.counted.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn uncount_for_user(&self, session: &SessionHandle) {
+        if let Some(user) = session.user()
+            && session.counted.swap(false, Ordering::AcqRel)
+        {
+            let mut users = self.users.lock();
+            if let Some(open) = users.get_mut(user) {
+                *open -= 1;
+                if *open == 0 {
+                    users.remove(user);
+                }
+            }
         }
     }
 
@@ -231,6 +268,8 @@ pub struct SessionHandle {
     pub outbox: Outbox,
     /// The name never changes; what else is known may be renewed.
     user: OnceLock<ByteString>,
+    /// Whether it counts in [`Broker::count_for_user`].
+    counted: AtomicBool,
     /// None where nothing but a name is known, so that such sessions pay nothing for it.
     identity: RwLock<Option<Arc<Identity>>>,
     /// Whether that holds rules of its own: asked for every SEND.
@@ -285,6 +324,7 @@ impl SessionHandle {
             id: SessionId::random(node),
             outbox: Outbox::default(),
             user: OnceLock::new(),
+            counted: AtomicBool::new(false),
             identity: RwLock::new(None),
             own_rules: AtomicBool::new(false),
             in_progress: AtomicU32::new(0),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outbox::Overflow;
 
+pub mod addresses;
 pub mod api;
 pub mod cluster;
 pub mod identity;
@@ -101,6 +102,8 @@ pub struct Server {
     pub header_size_limit: usize,
     /// Most connections at a time, of all kinds.
     pub connections: usize,
+    /// Whom to believe about addresses, and what one may have.
+    pub addresses: addresses::Addresses,
     /// Certificate and key; none: a proxy in front ends TLS, or nobody does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<tls::Tls>,
@@ -153,6 +156,14 @@ pub struct Limits {
     /// How long a connection may stay without CONNECT.
     #[serde(with = "units::duration")]
     pub time_to_first_message: Duration,
+    /// Frames and octets that a session may send per second in the long run, and at once: beyond it the session is not read for a
+    /// while. 0 for no limit.
+    pub frames_per_second: u32,
+    /// The same for octets.
+    #[serde(with = "units::bytes")]
+    pub bytes_per_second: usize,
+    /// Most sessions of one user on this node; 0 for no limit.
+    pub sessions_per_user: usize,
     /// Most subscriptions of a session.
     pub subscriptions: usize,
     /// Most open transactions of a session.
@@ -272,6 +283,7 @@ impl Default for Server {
             header_timeout: Duration::from_secs(10),
             header_size_limit: 16 * 1024,
             connections: 100_000,
+            addresses: addresses::Addresses::default(),
             tls: None,
         }
     }
@@ -307,6 +319,9 @@ impl Default for Limits {
             header_line_limit: 16 << 10,
             connect_size_limit: 16 << 10,
             time_to_first_message: Duration::from_secs(30),
+            frames_per_second: 0,
+            bytes_per_second: 0,
+            sessions_per_user: 0,
             subscriptions: 1000,
             transactions: 16,
             transaction_frames: 1000,

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::tls::Tls;
+use crate::addresses::Counted;
 use crate::broker::{Behind, Broker, BrokerConfig, Policies};
 use crate::cluster::{Backends, Cluster, ClusterConfig, Seed};
 use crate::config::permissions::ProfileChoice;
@@ -192,6 +193,8 @@ pub(super) fn assemble(
     let broker = Broker::new(node, broker_config, behind).map_err(|error| chain(&error))?;
     let broker = Arc::new(broker);
     let tls = config.server.tls.as_ref().map(Tls::new).transpose()?;
+    let addresses = config.server.addresses.clone();
+    let sessions_by_address = Counted::new(addresses.sessions, addresses.without_limit());
     let wheel = Arc::new(Wheel::new(Instant::now()));
     let sessions = TaskTracker::new();
     let stop = CancellationToken::new();
@@ -211,6 +214,10 @@ pub(super) fn assemble(
             renew_destination: config.identity.renew_destination.as_deref().map(Box::from),
             heart_beat_tolerance: config.limits.heart_beat_tolerance,
             frames_in_progress: config.limits.frames_in_progress,
+            addresses: Arc::clone(&sessions_by_address),
+            frames_per_second: config.limits.frames_per_second,
+            bytes_per_second: config.limits.bytes_per_second,
+            sessions_per_user: config.limits.sessions_per_user,
             sessions: sessions.clone(),
             stop: stop.clone(),
         };
@@ -227,6 +234,7 @@ pub(super) fn assemble(
         connections: TaskTracker::new(),
         stop,
         ready: AtomicBool::new(false),
+        addresses: Counted::new(addresses.connections, addresses.without_limit()),
         tls,
     })
 }

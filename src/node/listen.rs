@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
 use super::{Shared, api, pages};
+use crate::addresses::{self, TooMany, any_holds, proxy_protocol};
 use crate::telemetry::{count, metrics};
 use crate::transport::{Body, HttpSettings, Stream, serve_http};
 
@@ -59,7 +60,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-fn welcome(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+fn welcome(mut stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     let open = shared.open_connections();
     let limit = shared.config.server.connections;
     if open >= limit {
@@ -79,9 +80,45 @@ fn welcome(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     let stop = shared.stop.clone();
     let router = Arc::clone(shared);
     shared.connections.spawn(async move {
+        let Some(peer) = introduced(&mut stream, peer, &router).await else { return };
+        // Held for as long as HTTP is spoken; a WebSocket counts as a session.
+        let _counted = match router.addresses.enter(peer.ip()) {
+            Ok(guard) => guard,
+            Err(too_many) => return refuse(&stream, peer, &too_many),
+        };
         let Some(stream) = secured(stream, peer, &router).await else { return };
         serve_http(stream, settings, stop, |request| route(Arc::clone(&router), request, peer)).await;
     });
+}
+
+/// Who is at the other end, as a trusted proxy says; none where it does not say it in time.
+async fn introduced(socket: &mut TcpStream, peer: SocketAddr, shared: &Shared) -> Option<SocketAddr> {
+    let addresses = &shared.config.server.addresses;
+    if !addresses.proxy_protocol || !any_holds(&addresses.trusted_proxies, peer.ip()) {
+        return Some(peer);
+    }
+    let limit = shared.config.server.header_timeout;
+    match tokio::time::timeout(limit, proxy_protocol::read(socket)).await {
+        // A proxy that speaks for itself asks whether the node lives.
+        Ok(Ok(client)) => return Some(client.unwrap_or(peer)),
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "connection refused: no PROXY protocol from a trusted proxy"),
+        Err(_) => tracing::debug!(%peer, ?limit, "connection refused: no PROXY protocol within server.header_timeout"),
+    }
+    count(&metrics().connections_refused, "proxy-protocol");
+    None
+}
+
+/// Tells somebody who has too many connections; as much as the socket takes at once, and over TLS nothing.
+fn refuse(socket: &TcpStream, peer: SocketAddr, too_many: &TooMany) {
+    count(&metrics().connections_refused, "address");
+    tracing::debug!(%peer, %too_many, "connection refused: server.addresses.connections");
+    let text = format!("connections: {too_many} (server.addresses.connections)\n");
+    let length = text.len();
+    let answer = format!(
+        "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nConnection: close\r\n\
+         Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{text}"
+    );
+    let _told = socket.try_write(answer.as_bytes());
 }
 
 /// The connection as HTTP is spoken over it; none for a peer that cannot or does not agree on TLS in time.
@@ -104,6 +141,10 @@ async fn route(shared: Arc<Shared>, mut request: Request<Incoming>, peer: Socket
         // Between the handshake and its session a connection is in no other count.
         request.extensions_mut().insert(shared.connections.token());
     }
+    let trusted = &shared.config.server.addresses.trusted_proxies;
+    let client = if trusted.is_empty() { peer.ip() } else { addresses::client(peer.ip(), request.headers(), trusted) };
+    // A port says nothing behind a proxy.
+    let peer = if client == peer.ip() { peer } else { SocketAddr::new(client, 0) };
     let path = request.uri().path();
     match shared.endpoints.iter().find(|endpoint| endpoint.claims(path)) {
         Some(endpoint) => endpoint.handle(request, peer).await,

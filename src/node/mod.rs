@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::addresses::Counted;
 use crate::broker::{Broker, SessionHandle};
 use crate::close::CloseReason;
 use crate::cluster::Local;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     /// Cancelled when the node stops accepting.
     pub(crate) stop: CancellationToken,
     pub(crate) ready: AtomicBool,
+    /// HTTP connections by address.
+    pub(crate) addresses: Arc<Counted>,
     /// None for a node that speaks plain HTTP.
     pub(crate) tls: Option<tls::Tls>,
 }

@@ -12,12 +12,14 @@ use stampede_protocol::stomp::session::SessionConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::addresses::Counted;
 use crate::broker::{Broker, SessionHandle};
 use crate::timers::Wheel;
 
 mod drive;
 pub mod identify;
 pub mod link;
+mod pace;
 mod slots;
 mod write;
 
@@ -57,6 +59,14 @@ pub struct Context {
     pub heart_beat_tolerance: u32,
     /// Frames that may wait for a store, or for the client to take their answers, before the session reads no further.
     pub frames_in_progress: usize,
+    /// Sessions by the address of their client.
+    pub addresses: Arc<Counted>,
+    /// Frames that a session may send per second; 0 for no limit.
+    pub frames_per_second: u32,
+    /// Octets that a session may send per second; 0 for no limit.
+    pub bytes_per_second: usize,
+    /// Most sessions of one user on this node; 0 for no limit.
+    pub sessions_per_user: usize,
     /// Counts sessions until their last byte has left.
     pub sessions: TaskTracker,
     /// Cancelled when the node stops: a session that begins all the same is asked to leave.

@@ -21,7 +21,7 @@ const ROOMS: [&[&str]; 16] = [
     &["config"],
     &["outbox"],
     &["message", "destination"],
-    &["close", "timers", "ids"],
+    &["close", "timers", "ids", "addresses"],
 ];
 
 /// Longest source file in lines, tests included.

@@ -73,6 +73,7 @@ impl<L: Link> Drive<L> {
         self.handle.outbox.shut();
         self.taken = Taken::default();
         self.proofs = None;
+        self.address = None;
         let metrics = metrics();
         metrics.sessions_open.get_or_create(&Label { reason: self.link.transport() }).dec();
         count(&metrics.sessions_closed, reason.label());

@@ -25,8 +25,10 @@ use tracing::debug;
 use super::Context;
 use super::identify::Identified;
 use super::link::{Handshake, Input, Link};
+use super::pace::Pace;
 use super::slots::Slots;
 use super::write::{self, Token, Written};
+use crate::addresses::Guard;
 use crate::broker::{Handover, SessionHandle};
 use crate::close::CloseReason;
 use crate::outbox::{Entry, Taken};
@@ -60,6 +62,10 @@ pub(super) struct Drive<L: Link> {
     /// When what proved who the client is ends.
     expires: Option<Instant>,
     renewing: Option<Box<Renewal>>,
+    /// None where a session may send as fast as it can.
+    pace: Option<Box<Pace>>,
+    /// Counts for the address of the client; none where addresses have no limit.
+    address: Option<Box<Guard>>,
     /// Since when the link takes nothing although something waits.
     blocked_since: Option<Instant>,
     proofs: Option<Box<Proofs>>,
@@ -126,7 +132,9 @@ impl<L: Link> Drive<L> {
         if context.stop.is_cancelled() {
             handle.outbox.close(CloseReason::Drain);
         }
-        Self {
+        let entered = handshake.peer.map_or(Ok(None), |peer| context.addresses.enter(peer.ip()));
+        let (address, too_many) = entered.map_or_else(|too_many| (None, Some(too_many)), |guard| (guard, None));
+        let mut drive = Self {
             link,
             handle,
             timer,
@@ -139,6 +147,8 @@ impl<L: Link> Drive<L> {
             pulse: Pulse::new(stampede_protocol::stomp::Agreed::default(), 1, now),
             expires: None,
             renewing: None,
+            pace: Pace::new(context.frames_per_second, context.bytes_per_second, now),
+            address,
             blocked_since: None,
             proofs: None,
             mark: 0,
@@ -147,7 +157,12 @@ impl<L: Link> Drive<L> {
             opened: now,
             _counted: context.sessions.token(),
             context,
+        };
+        if let Some(too_many) = too_many {
+            let what = format!("no more sessions, {too_many} (server.addresses.sessions)");
+            drive.fail(Fault::new(FaultKind::Limit, what), now);
         }
+        drive
     }
 
     /// Writes what waits, as far as the link takes it, and pushes it out. Returns whether the link is blocked.
@@ -262,6 +277,9 @@ impl<L: Link> Drive<L> {
             match input {
                 Input::Data(octets) => {
                     self.pulse.received(now);
+                    if let Some(pace) = &mut self.pace {
+                        pace.octets(octets.len(), now);
+                    }
                     self.decoder.feed(octets);
                     self.read_frames(now);
                 }
@@ -275,7 +293,7 @@ impl<L: Link> Drive<L> {
     fn is_reading(&self) -> bool {
         match self.phase {
             Phase::Fresh(_) | Phase::Left { .. } => true,
-            Phase::Open => self.renewing.is_none() && !self.is_full(),
+            Phase::Open => self.renewing.is_none() && !self.is_full() && !self.is_too_fast(),
             // What follows DISCONNECT, however wrong, must not overtake its receipt (clause D01).
             Phase::Leaving { .. } => false,
             Phase::Identifying(_) | Phase::Failing { .. } | Phase::Closing => false,
@@ -288,6 +306,11 @@ impl<L: Link> Drive<L> {
         // Whoever has something on its way is asked again when that is done, and nobody else is held up.
         let congested = || self.handle.in_progress() > 0 && self.context.broker.is_congested();
         waiting >= self.context.frames_in_progress || congested()
+    }
+
+    /// Whether the session has sent so much that it is not read for a while.
+    fn is_too_fast(&self) -> bool {
+        self.pace.as_ref().is_some_and(|pace| pace.ready_at(Instant::now()).is_some())
     }
 
     fn read_frames(&mut self, now: Instant) {

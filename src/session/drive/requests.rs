@@ -17,6 +17,9 @@ use crate::telemetry::{count, metrics};
 impl<L: Link> Drive<L> {
     pub(super) fn frame(&mut self, frame: Frame, now: Instant) {
         metrics().frames_received.inc();
+        if let Some(pace) = &mut self.pace {
+            pace.frame(now);
+        }
         match self.session.handle(&self.context.session, frame) {
             Ok(request) => self.carry_out(request, now),
             Err(fault) => self.fail(fault, now),
@@ -75,6 +78,9 @@ impl<L: Link> Drive<L> {
         self.handle.identify(identity);
         if self.context.broker.is_revoked(&self.handle) {
             return self.fail(revoked(), now);
+        }
+        if let Err(fault) = self.context.broker.count_for_user(&self.handle, self.context.sessions_per_user) {
+            return self.fail(fault, now);
         }
         let version = self.session.version();
         self.decoder.set_version(version);

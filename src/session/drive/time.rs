@@ -65,8 +65,9 @@ impl<L: Link> Drive<L> {
             Phase::Open if self.renewing.is_none() => self.expires,
             _ => None,
         };
+        let paced = self.pace.as_ref().and_then(|pace| pace.ready_at(Instant::now()));
         let blocked = self.blocked_since.map(|since| since + self.context.send_time_limit);
-        let next = [phase, blocked, self.pulse.next_timeout()].into_iter().flatten().min();
+        let next = [phase, paced, blocked, self.pulse.next_timeout()].into_iter().flatten().min();
         // A later deadline needs no call: the wheel rings at the earlier one and this is asked again.
         if let Some(next) = next
             && self.armed.is_none_or(|armed| next < armed)

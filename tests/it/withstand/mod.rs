@@ -1,5 +1,6 @@
 //! What the node must withstand: whoever is at fault is told so, and nobody else notices.
 
+mod addresses;
 mod arbitrary;
 mod broken;
 mod limits;

@@ -1,0 +1,14 @@
+//! Addresses of clients: which networks they lie in, where a proxy says they are, and how many of something each has.
+//!
+//! ```text
+//! socket --PROXY protocol--> address --a trusted proxy?--> X-Forwarded-For --> the client's address
+//! ```
+
+mod counted;
+mod forwarded;
+mod network;
+pub mod proxy_protocol;
+
+pub use counted::{Counted, Guard, TooMany};
+pub use forwarded::client;
+pub use network::{Network, any_holds};

@@ -9,6 +9,7 @@ mod dev;
 mod documents;
 mod identity;
 mod kept;
+mod licences;
 mod node;
 mod permissions;
 mod relay;

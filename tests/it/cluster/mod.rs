@@ -1,5 +1,6 @@
 //! Several nodes as one broker: what their clients see, also while nodes, Redis or RabbitMQ come and go.
 
+mod both_away;
 mod chaos;
 mod config;
 mod ending;

@@ -12,6 +12,7 @@ mod redis_away;
 mod revocations;
 mod room_stores;
 mod rooms;
+mod sentinel;
 mod support;
 mod work_queues;
 

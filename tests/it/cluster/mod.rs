@@ -3,6 +3,7 @@
 mod both_away;
 mod chaos;
 mod config;
+mod drain;
 mod ending;
 mod live;
 mod mailbox;

@@ -135,7 +135,8 @@ pub(crate) fn ask(port: u16, password: Option<&str>, arguments: &[&str]) -> Stri
     let output = command.args(["-p", &port.to_string()]).args(arguments).output();
     let output = output.expect("redis-cli comes with redis-server; `scripts/setup` installs it");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    // What is kept is not text all through.
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
 const EVERYTHING: &str = "

@@ -12,7 +12,8 @@ use crate::config::units;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
-    /// `redis://`, `rediss://` (TLS), `redis-cluster://`, `redis-sentinel://`, or the same with `valkey`.
+    /// `redis://`, `rediss://` (TLS), `redis-cluster://`, `redis-sentinel://`, or the same with `valkey`. Sentinels are named
+    /// with `sentinelServiceName`, further `node`s, and `sentinelPassword` where they ask for one.
     pub url: Secret,
     /// First part of every key. Default `stampede`.
     pub key_prefix: String,

@@ -104,6 +104,9 @@ pub enum StoreError {
         /// What the system said.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// Redis, which holds the store, did not answer lately.
+    #[error("Redis does not answer, and what must be kept is not put at risk; send again later")]
+    Away,
     /// Reading or writing failed.
     #[error("the store of kept messages failed")]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),

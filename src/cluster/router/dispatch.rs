@@ -1,7 +1,6 @@
 //! One batch: looked up, and put into envelopes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytestring::ByteString;
@@ -152,8 +151,7 @@ async fn append(shared: &Shared, appends: Vec<Append>) -> Vec<Result<Appended, R
         return Vec::new();
     }
     if !shared.registry_up.load(Ordering::Acquire) {
-        let away = StoreError::Failed(Arc::new(RegistryError("Redis did not answer lately; send again later".into())));
-        return appends.iter().map(|_| Err(Refused::Store(away.clone()))).collect();
+        return appends.iter().map(|_| Err(Refused::Store(StoreError::Away))).collect();
     }
     shared.store.append(appends).await
 }

@@ -1,7 +1,9 @@
 //! Several nodes as one broker: what their clients see, also while nodes, Redis or RabbitMQ come and go.
 
+mod both_away;
 mod chaos;
 mod config;
+mod drain;
 mod ending;
 mod live;
 mod mailbox;
@@ -11,6 +13,7 @@ mod redis_away;
 mod revocations;
 mod room_stores;
 mod rooms;
+mod sentinel;
 mod support;
 mod work_queues;
 

@@ -2,6 +2,7 @@
 
 mod redis;
 mod registry;
+mod sentinel;
 mod store;
 
 use std::time::Duration;

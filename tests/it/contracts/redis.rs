@@ -29,17 +29,17 @@ fn settings(url: &str) -> Settings {
 }
 
 /// Two implementations over one connection, with a prefix of their own.
-async fn both(url: &str) -> (RedisRegistry, RedisStore) {
+pub(super) async fn both(url: &str) -> (RedisRegistry, RedisStore) {
     let settings = settings(url);
     let connection: Connection = connect(&settings).await.unwrap();
     (RedisRegistry::new(connection.clone(), &settings), RedisStore::new(connection))
 }
 
-fn ann() -> Vec<Change> {
+pub(super) fn ann() -> Vec<Change> {
     vec![Change { name: Name::User("ann".into()), present: true }]
 }
 
-async fn keep_one(store: &RedisStore) -> Result<u64, Refused> {
+pub(super) async fn keep_one(store: &RedisStore) -> Result<u64, Refused> {
     let append = Append { queue: "/q".into(), record: "text".into(), sent_at: 1, keep: Keep::default() };
     store.append(vec![append]).await.pop().unwrap().map(|appended| appended.seq)
 }
@@ -53,6 +53,20 @@ async fn they_keep_the_contracts_and_leave_nothing_behind() {
     store::no_reader_misses_a_message(&store).await;
     let version = redis.keys("*:{patterns}:version");
     assert_eq!(redis.keys("*"), version, "the number of the next version is all that stays");
+}
+
+#[tokio::test]
+async fn the_schemes_of_valkey_are_taken_as_well() {
+    let redis = Redis::start();
+    for url in [format!("valkey://127.0.0.1:{}/0", redis.port()), format!("valkey://127.0.0.1:{}", redis.port())] {
+        let (registry, store) = both(&url).await;
+        registry::check(&registry).await;
+        store::check(&store).await;
+    }
+    let cluster = Redis::cluster();
+    let (registry, store) = both(&format!("valkey-cluster://127.0.0.1:{}", cluster[0].port())).await;
+    comes_back(&registry, &store).await;
+    assert!(cluster.iter().all(|redis| redis.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")));
 }
 
 #[tokio::test]
@@ -201,11 +215,13 @@ async fn a_certificate_is_trusted_by_its_file_alone() {
     let redis = Redis::encrypted(&certificate, &key);
     let url = format!("rediss://127.0.0.1:{}/0", redis.tls_port().unwrap());
 
-    let told = connect(&settings(&url)).await.unwrap_err();
-    assert!(told.contains("certificate is not trusted") && told.contains("redis.ca_file"), "{told}");
-    let trusting = Settings { ca_file: Some(certificate), ..settings(&url) };
-    let connection = connect(&trusting).await.unwrap();
-    comes_back(&RedisRegistry::new(connection.clone(), &trusting), &RedisStore::new(connection)).await;
+    for url in [&url, &url.replace("rediss", "valkeys")] {
+        let told = connect(&settings(url)).await.unwrap_err();
+        assert!(told.contains("certificate is not trusted") && told.contains("redis.ca_file"), "{told}");
+        let trusting = Settings { ca_file: Some(certificate.clone()), ..settings(url) };
+        let connection = connect(&trusting).await.unwrap();
+        comes_back(&RedisRegistry::new(connection.clone(), &trusting), &RedisStore::new(connection)).await;
+    }
     let missing = Settings { ca_file: Some("missing.pem".into()), ..settings(&url) };
     let told = connect(&missing).await.unwrap_err();
     assert!(told.contains("redis.ca_file missing.pem"), "{told}");
@@ -225,7 +241,7 @@ async fn fails_in_time(registry: &RedisRegistry, store: &RedisStore) {
 }
 
 /// Everything works again, soon.
-async fn comes_back(registry: &RedisRegistry, store: &RedisStore) {
+pub(super) async fn comes_back(registry: &RedisRegistry, store: &RedisStore) {
     let run = boot("back/1");
     super::until_it_is((true, true), || async {
         (registry.change(&run, &ann()).await.is_ok(), keep_one(store).await.is_ok())

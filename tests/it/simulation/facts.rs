@@ -212,6 +212,69 @@ fn while_the_relay_is_away_messages_wait_in_order_and_nothing_is_confirmed() {
 }
 
 #[test]
+fn without_registry_and_relay_each_node_serves_its_own_and_loses_nothing_that_was_confirmed() {
+    simulate(async {
+        for away in [LEASE / 4, 3 * LEASE / 2] {
+            for relay_first in [true, false] {
+                both_away(away, relay_first).await;
+            }
+        }
+    });
+}
+
+/// The registry and the relay are away for so long, and come back one after the other.
+async fn both_away(away: Duration, relay_first: bool) {
+    let (mut world, sender, ann, _) = sender_and_ann("/topic/a").await;
+    let near = world.connect(0, Some("ben"));
+    let near_by = world.subscribe(near, "/topic/a");
+    for destination in ["/user/queue/live", "/user/queue/kept"] {
+        world.subscribe(ann, destination);
+    }
+    world.pass(MOMENT).await;
+    let everything = ["/user/ann/queue/live", "/user/ann/queue/kept", "/topic/a"];
+    let boot = world.nodes[1].cluster.boot();
+    // These lie in the queue of ann's node when all goes.
+    let far = world.nodes[1].id.clone();
+    world.bus.set_cut(&far, true);
+    let before: Vec<usize> = everything.iter().map(|to| world.send(sender, to)).collect();
+    world.pass(MOMENT).await;
+    assert!(before.iter().all(|&sent| world.history.sent[sent].confirmed));
+
+    world.nodes.iter().for_each(|node| node.link.set_down(true));
+    world.bus.set_down(true);
+    world.bus.set_cut(&far, false);
+    world.history.had_faults = true;
+    world.pass(away / 2).await;
+    let sent: Vec<usize> = everything.iter().map(|to| world.send(sender, to)).collect();
+    world.pass(MOMENT).await;
+    assert!(world.history.subscriptions[near_by].received.contains(&sent[2]), "whoever is here does not wait");
+    world.pass(away / 2).await;
+    let [live, kept, topic] = sent[..] else { unreachable!() };
+    assert!(world.history.sent[kept].failed, "it cannot be kept, and its sender is told");
+    assert!([live, topic].iter().all(|&sent| !world.history.sent[sent].confirmed && !world.history.sent[sent].failed));
+    if away > LEASE {
+        assert!(world.nodes.iter().all(|node| node.cluster.complaints().len() == 2));
+    }
+
+    for relay in [relay_first, !relay_first] {
+        if relay {
+            world.bus.set_down(false);
+        } else {
+            world.nodes.iter().for_each(|node| node.link.set_down(false));
+        }
+        world.pass(MOMENT).await;
+    }
+    world.pass(Duration::from_secs(4)).await;
+    assert_eq!(world.nodes[1].cluster.boot() == boot, away < LEASE, "a new run where the lease has run out");
+    assert!(world.nodes.iter().all(|node| node.cluster.complaints().is_empty()));
+    assert!([live, topic].iter().all(|&sent| world.history.sent[sent].confirmed));
+    for to in everything {
+        world.send(sender, to);
+    }
+    world.check().await;
+}
+
+#[test]
 fn kept_messages_wait_for_their_user_wherever_he_comes() {
     simulate(async {
         let mut world = World::calm(3).await;

@@ -34,6 +34,8 @@ enum Broken {
     Link(usize),
     Cut(usize),
     Bus,
+    /// The registry and the relay at once, for every node.
+    All,
 }
 
 async fn history(seed: u64) {
@@ -106,10 +108,12 @@ async fn step(world: &mut World, broken: &mut Vec<(u32, Broken)>) {
         (88..97, _) => {
             let node = *chance.pick(&alive);
             // A node that reaches neither the registry nor the relay is as good as dead, and is buried.
-            let by_link = broken.iter().any(|(_, broken)| matches!(broken, Broken::Link(_)));
+            let by_link = broken.iter().any(|(_, broken)| matches!(broken, Broken::Link(_) | Broken::All));
             let what = match chance.below(5) {
                 0 | 1 if broken.is_empty() || by_link => Broken::Link(node),
                 2 | 3 if !by_link => Broken::Cut(node),
+                // One node without both would be buried by the others; here nobody can.
+                4 if broken.is_empty() && chance.per_mille(300) => Broken::All,
                 4 if !by_link => Broken::Bus,
                 _ => return,
             };
@@ -135,6 +139,10 @@ fn set(world: &World, what: &Broken, broken: bool) {
         Broken::Cut(node) if world.nodes[*node].alive => world.bus.set_cut(&world.nodes[*node].id, broken),
         Broken::Cut(_) => {}
         Broken::Bus => world.bus.set_down(broken),
+        Broken::All => {
+            world.bus.set_down(broken);
+            world.nodes.iter().filter(|node| node.alive).for_each(|node| node.link.set_down(broken));
+        }
     }
 }
 

@@ -64,7 +64,8 @@ impl Redis {
         redis
     }
 
-    fn with(options: &[&str]) -> Self {
+    /// One with further options.
+    pub(crate) fn with(options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let (port, directory) = (free_port(), directory());
         let server = Some(serve(port, &options, directory.path()));
@@ -108,11 +109,7 @@ impl Redis {
     /// What `redis-cli` prints for a command.
     #[track_caller]
     pub(crate) fn cli(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new("redis-cli");
-        let output = command.args(["-p", &self.port.to_string()]).args(arguments).output();
-        let output = output.expect("redis-cli comes with redis-server; `scripts/setup` installs it");
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+        ask(self.port, None, arguments)
     }
 
     /// All keys and all that is in them, as text.
@@ -126,6 +123,20 @@ impl Redis {
         keys.sort();
         keys
     }
+}
+
+/// What `redis-cli` prints for a command to whoever listens on this port, with a password where one is asked for.
+#[track_caller]
+pub(crate) fn ask(port: u16, password: Option<&str>, arguments: &[&str]) -> String {
+    let mut command = Command::new("redis-cli");
+    if let Some(password) = password {
+        command.env("REDISCLI_AUTH", password);
+    }
+    let output = command.args(["-p", &port.to_string()]).args(arguments).output();
+    let output = output.expect("redis-cli comes with redis-server; `scripts/setup` installs it");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+    // What is kept is not text all through.
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
 const EVERYTHING: &str = "

@@ -14,16 +14,21 @@
 //! Linux only: the cost of the server is read from `/proc`.
 
 pub mod child;
+pub mod cli;
 pub mod client;
+#[cfg(feature = "suites")]
 pub mod cluster;
 pub mod error;
 pub mod floor;
 pub mod handshake;
 pub mod pool;
 pub mod process;
+pub mod progress;
 pub mod report;
 pub mod scenario;
 pub mod stomp;
+pub mod stream;
+#[cfg(feature = "suites")]
 pub mod suite;
 pub mod target;
 pub mod ws;

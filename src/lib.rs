@@ -19,6 +19,7 @@
 //!   subscriber, and what takes longer confirms itself later, through a [`Handover`](broker::Handover).
 //! - [`destination`] reads destinations and patterns; [`routes`] says what application destinations do; [`rooms`] knows
 //!   who is together; [`mailbox`] keeps messages for receivers who are absent or busy.
+//! - [`permissions`] says which frames of a client have an effect.
 //! - [`node`] puts all of it together, listens, and drains at the end. [`node::check`] is the only other way in: it says
 //!   whether a [`config`] could be put together.
 //! - [`dev`] starts several nodes on one machine, with what they need.
@@ -32,11 +33,13 @@ pub mod cluster;
 pub mod config;
 pub mod destination;
 pub mod dev;
+pub mod identity;
 pub mod ids;
 pub mod mailbox;
 pub mod message;
 pub mod node;
 pub mod outbox;
+pub mod permissions;
 pub mod registry;
 pub mod relay;
 pub mod revocation;

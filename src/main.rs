@@ -1,11 +1,13 @@
 //! The `stampede` command.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use stampede::config::load::load;
 use stampede::dev;
+use stampede::identity::mint;
 use stampede::node::{self, Node};
 use stampede::telemetry;
 
@@ -38,6 +40,10 @@ enum Command {
     },
     /// Print the documented configuration file: every key with its default.
     PrintConfig,
+    /// Print the hash of a password for [[identity.user]]; reads it from the terminal, or a line of standard input.
+    HashPassword,
+    /// Print a token that a configuration with identity.jwt.secret accepts: for development.
+    Token(Token),
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +72,22 @@ struct Dev {
     no_open: bool,
 }
 
+#[derive(Debug, Args)]
+struct Token {
+    /// The configuration whose identity.jwt signs it.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Whom it names.
+    #[arg(long, short)]
+    user: String,
+    /// A further claim, as JSON or text; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = claim)]
+    claim: Vec<(String, serde_json::Value)>,
+    /// How long it is good, such as "10m".
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    expires: std::time::Duration,
+}
+
 const AFTER_HELP: &str = "\
 Examples:
   stampede                                     one node on http://127.0.0.1:8080 with a demo page, nothing to set up
@@ -75,6 +97,7 @@ Examples:
   stampede bench ws://127.0.0.1:8080/ws        how fast is it, and does every message arrive once and in order
   stampede check-config --config stampede.toml
   stampede print-config > stampede.toml        a file to start from
+  stampede token --config stampede.toml --user ann
 
 Clients connect to ws://HOST:PORT/ws (STOMP over WebSocket) or http://HOST:PORT/ws (SockJS).
 Any key can come from the environment: STAMPEDE__SERVER__LISTEN=0.0.0.0:8080 stampede";
@@ -91,6 +114,8 @@ fn main() -> ExitCode {
             say(stampede::config::DOCUMENTED.trim_end());
             ExitCode::SUCCESS
         }
+        Some(Command::HashPassword) => tell(read_password().and_then(|password| mint::hash(&password))),
+        Some(Command::Token(token_arguments)) => tell(token(token_arguments)),
     }
 }
 
@@ -105,6 +130,46 @@ fn check(file: Option<PathBuf>) -> ExitCode {
         }
         Err(problems) => complain(&problems),
     }
+}
+
+/// Prints a result, or why there is none.
+fn tell(result: Result<String, String>) -> ExitCode {
+    match result {
+        Ok(text) => {
+            say(&text);
+            ExitCode::SUCCESS
+        }
+        Err(problem) => complain(&problem),
+    }
+}
+
+/// A password as a person types it, unseen; or as a script gives it.
+fn read_password() -> Result<String, String> {
+    let password = if std::io::stdin().is_terminal() {
+        let first = rpassword::prompt_password("Password: ").map_err(|error| error.to_string())?;
+        let again = rpassword::prompt_password("Again: ").map_err(|error| error.to_string())?;
+        if first != again {
+            return Err("the two are not the same".into());
+        }
+        first
+    } else {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map_err(|error| error.to_string())?;
+        line.trim_end_matches(['\r', '\n']).to_owned()
+    };
+    if password.is_empty() { Err("an empty password protects nothing".into()) } else { Ok(password) }
+}
+
+fn token(arguments: Token) -> Result<String, String> {
+    let Token { config, user, claim, expires } = arguments;
+    let (config, _) = load(config.as_deref(), std::env::vars()).map_err(|error| error.to_string())?;
+    let jwt = config.identity.jwt.ok_or("there is no [identity.jwt]; --config names the file that has it")?;
+    mint::token(&jwt, mint::Wish { user, claims: claim.into_iter().collect(), lasts: expires })
+}
+
+fn claim(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is expected")?;
+    Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
 }
 
 fn serve(arguments: Serve) -> ExitCode {

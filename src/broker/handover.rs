@@ -227,6 +227,10 @@ fn conclude(
     match failed {
         Some(mut fault) => {
             fault.receipt = fault.receipt.take().or(receipt);
+            if whole.is_some() && fault.kind == FaultKind::Forbidden {
+                // Its transaction was looked at before and has begun: to pass it over now would make COMMIT's receipt a lie.
+                fault.kind = FaultKind::Failed;
+            }
             session.outbox.answer(Entry::Failed(fault));
         }
         None if receipt.is_some() => session.outbox.answer(Entry::Done(receipt)),

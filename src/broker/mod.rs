@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -33,6 +33,7 @@ use crate::destination::Destinations;
 use crate::ids::{MessageIds, NodeId, SessionId};
 use crate::mailbox::{KeepStore, StoreError};
 use crate::outbox::Outbox;
+use crate::permissions::{Gate, Permissions};
 use crate::revocation::RevocationStore;
 use crate::rooms::Rooms;
 use crate::routes::Routes;
@@ -44,6 +45,7 @@ mod handover;
 mod kept;
 mod lists;
 mod patterns;
+mod permit;
 pub mod policy;
 mod revoked;
 mod routed;
@@ -64,6 +66,8 @@ pub struct BrokerConfig {
     pub policies: Policies,
     /// Bound of an outbox in octets.
     pub outbox_limit: usize,
+    /// Which frames of clients have an effect.
+    pub gate: Gate,
     /// What application destinations do.
     pub routes: Routes,
     /// Who is in which room.
@@ -86,6 +90,7 @@ pub struct Broker {
     topics: Topics,
     patterns: Patterns,
     kept: KeptDestinations,
+    gate: Gate,
     routes: Routes,
     rooms: RoomsBehind,
     lists: Lists,
@@ -131,6 +136,7 @@ impl Broker {
             topics: Topics::new(),
             patterns: Patterns::default(),
             kept,
+            gate: config.gate,
             routes: config.routes,
             rooms_follow_subscriptions: config.rooms.follow_subscriptions(),
             rooms: RoomsBehind::new(config.rooms, cluster.as_ref()),
@@ -227,6 +233,8 @@ pub struct SessionHandle {
     user: OnceLock<ByteString>,
     /// None where nothing but a name is known, so that such sessions pay nothing for it.
     identity: RwLock<Option<Arc<Identity>>>,
+    /// Whether that holds rules of its own: asked for every SEND.
+    own_rules: AtomicBool,
     in_progress: AtomicU32,
 }
 
@@ -243,6 +251,8 @@ pub struct Identity {
     pub expires: Option<SystemTime>,
     /// The name by which what proved it can be revoked, such as the `jti` of a token.
     pub token: Option<ByteString>,
+    /// What this user may do, asked before the rules of the node.
+    pub permissions: Option<Arc<Permissions>>,
 }
 
 impl Identity {
@@ -276,6 +286,7 @@ impl SessionHandle {
             outbox: Outbox::default(),
             user: OnceLock::new(),
             identity: RwLock::new(None),
+            own_rules: AtomicBool::new(false),
             in_progress: AtomicU32::new(0),
         })
     }
@@ -291,6 +302,7 @@ impl SessionHandle {
             let _first = self.user.set(name.clone());
         }
         let more = Identity { name: None, ..identity };
+        self.own_rules.store(more.permissions.is_some(), Ordering::Release);
         *self.identity.write() = (more != Identity::default()).then(|| Arc::new(more));
     }
 

@@ -23,7 +23,7 @@ impl Revoked {
 
 impl Broker {
     /// Whether what the session has proved counts no more. Ask after it was identified, so that either this or
-    /// [`Broker::revoke`] finds it.
+    /// [`Broker::change_revocations`] finds it.
     #[must_use]
     pub fn is_revoked(&self, session: &SessionHandle) -> bool {
         let identity = session.identity();

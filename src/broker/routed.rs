@@ -319,7 +319,8 @@ fn dropped(refusal: &Refusal) -> Fault {
 }
 
 pub(super) fn refused(refusal: &Refusal) -> Fault {
-    Fault::new(FaultKind::Forbidden, refusal.to_string())
+    let kind = if let Refusal::Guard { .. } = refusal { FaultKind::Forbidden } else { FaultKind::Failed };
+    Fault::new(kind, refusal.to_string())
 }
 
 fn written(content_type: Option<String>, mut headers: Headers) -> Headers {

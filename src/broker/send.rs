@@ -53,6 +53,11 @@ impl Broker {
             Some(whole) => Handover::part_of(whole, Arc::clone(session), receipt),
             None => Handover::new(Arc::clone(session), receipt),
         };
+        let target = self.destinations.send_target(&send.destination);
+        if let Err(fault) = self.may_send(session, &target, &send.destination) {
+            handover.fail(fault);
+            return handover.finish();
+        }
         match self.rooms.shared().filter(|queue| queue.has(&session.id)) {
             None => self.send_now(session, send, strict, &mut handover),
             Some(queue) => {
@@ -64,7 +69,7 @@ impl Broker {
         handover.finish()
     }
 
-    /// Carries out a SEND in the turn it has.
+    /// Carries out a SEND in the turn it has; whether it may was asked before.
     pub(super) fn send_now(&self, session: &Arc<SessionHandle>, send: Send, strict: bool, handover: &mut Handover) {
         let Send { destination, mut headers, body, .. } = send;
         let target = self.destinations.send_target(&destination);
@@ -113,6 +118,7 @@ impl Broker {
     /// What [`Broker::send`] would fail with.
     pub fn check(&self, session: &SessionHandle, send: &Send) -> Result<(), Fault> {
         let target = self.destinations.send_target(&send.destination);
+        self.may_send(session, &target, &send.destination)?;
         if let Kind::Application(_) = target
             && let Some(route) = self.routes.find(&send.destination)
         {

@@ -10,6 +10,7 @@ use super::topics::{Seat, Subscriber};
 use super::{Broker, Handover, SessionHandle};
 use crate::destination::{Kind, Pattern, is_pattern};
 use crate::outbox::SlotRef;
+use crate::permissions::Target;
 use crate::registry::Name;
 use crate::telemetry::{count, metrics};
 
@@ -30,6 +31,25 @@ pub enum Placement {
     Nowhere,
 }
 
+/// What a subscription means, under its canonical name.
+enum Wanted<'a> {
+    Exact(&'a str),
+    Pattern(Pattern),
+}
+
+impl<'a> Wanted<'a> {
+    fn new(name: &'a str, is_pattern: bool) -> Result<Self, Fault> {
+        Ok(if is_pattern { Self::Pattern(pattern(name)?) } else { Self::Exact(name) })
+    }
+
+    const fn target(&self) -> Target<'_> {
+        match self {
+            Self::Exact(name) => Target::Exact(name),
+            Self::Pattern(pattern) => Target::Pattern(pattern),
+        }
+    }
+}
+
 impl Broker {
     /// Makes a subscription live; `handover` ends when every node knows. The second part of the result says that messages show the destination as
     /// `/user/queue/…`.
@@ -47,7 +67,8 @@ impl Broker {
     ) -> Result<(Placement, bool), Fault> {
         let destination = &*subscribe.destination;
         let subscriber = |own| Subscriber { session: Arc::clone(session), to, own };
-        let placement = match self.destinations.subscription(destination) {
+        let kind = self.destinations.subscription(destination);
+        let placement = match &kind {
             Kind::UserOwn(rest) => match session.user() {
                 None if is_pattern(rest) => {
                     pattern(rest)?;
@@ -70,16 +91,24 @@ impl Broker {
                 Some(user) => {
                     let name = self.destinations.user_destination(user, rest);
                     // Only what the client wrote makes a pattern: somebody called `*` is not everybody.
-                    let place = if is_pattern(rest) { Self::place } else { Self::place_exact };
-                    (place(self, &name, subscriber(true), handover)?, true)
+                    let wanted = Wanted::new(&name, is_pattern(rest))?;
+                    self.may_subscribe(session, &kind, wanted.target())?;
+                    (self.place(wanted, subscriber(true), handover)?, true)
                 }
             },
-            Kind::UserExplicit { .. } | Kind::Broker => (self.place(destination, subscriber(false), handover)?, false),
+            Kind::UserExplicit { .. } | Kind::Broker => {
+                let wanted = Wanted::new(destination, is_pattern(destination))?;
+                self.may_subscribe(session, &kind, wanted.target())?;
+                (self.place(wanted, subscriber(false), handover)?, false)
+            }
             Kind::Application(_) if let Some(route) = self.routes.find_subscribe(destination) => {
+                // What a route answers is one destination, even if it is written like a pattern.
+                self.may_subscribe(session, &kind, Target::Exact(destination))?;
                 self.answer_subscribe(&route, session, to, subscribe, handover)?;
                 (Placement::Answered, false)
             }
             Kind::Application(_) | Kind::Unknown => {
+                self.may_subscribe_to_nothing(session, &kind, destination)?;
                 count(&metrics().frames_dropped, "no-such-destination");
                 // Spring ignores it in silence; who asked for a receipt is told the truth.
                 if strict || subscribe.receipt.is_some() {
@@ -99,13 +128,29 @@ impl Broker {
         Ok(placement)
     }
 
-    fn place(&self, name: &str, subscriber: Subscriber, handover: &mut Handover) -> Result<Placement, Fault> {
-        if is_pattern(name) {
-            let placement = Placement::Pattern(self.patterns.subscribe(pattern(name)?, subscriber));
-            self.tell_cluster(|| Some(Name::Pattern(name.into())), handover);
-            return Ok(placement);
+    /// A subscription that nothing will ever reach has no effect; one that tries to read others is refused all the same.
+    fn may_subscribe_to_nothing(
+        &self,
+        session: &SessionHandle,
+        kind: &Kind<'_>,
+        destination: &str,
+    ) -> Result<(), Fault> {
+        match Pattern::parse(destination) {
+            Ok(pattern) if is_pattern(destination) => self.may_subscribe(session, kind, Target::Pattern(&pattern)),
+            _ => self.may_subscribe(session, kind, Target::Exact(destination)),
         }
-        self.place_exact(name, subscriber, handover)
+    }
+
+    fn place(&self, wanted: Wanted<'_>, subscriber: Subscriber, handover: &mut Handover) -> Result<Placement, Fault> {
+        match wanted {
+            Wanted::Exact(name) => self.place_exact(name, subscriber, handover),
+            Wanted::Pattern(pattern) => {
+                let name = Name::Pattern(pattern.as_str().into());
+                let placement = Placement::Pattern(self.patterns.subscribe(pattern, subscriber));
+                self.tell_cluster(|| Some(name), handover);
+                Ok(placement)
+            }
+        }
     }
 
     fn place_exact(&self, name: &str, subscriber: Subscriber, handover: &mut Handover) -> Result<Placement, Fault> {

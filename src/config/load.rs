@@ -171,6 +171,7 @@ impl Config {
         }
         self.limits(&mut problems);
         self.cluster(&mut problems);
+        problems.take(&Key::root("identity"), self.identity.check());
         problems.take(&Key::root("api"), self.api.check());
         problems.take(&Key::root("mailbox"), self.mailbox.check());
         for (index, policy) in self.destination.iter().enumerate() {

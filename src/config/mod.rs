@@ -13,8 +13,10 @@ use crate::outbox::Overflow;
 
 pub mod api;
 pub mod cluster;
+pub mod identity;
 pub mod load;
 pub mod mailbox;
+pub mod permissions;
 pub mod problem;
 pub mod rooms;
 pub mod routes;
@@ -36,7 +38,9 @@ pub struct Config {
     /// Which destinations belong to whom.
     pub broker: Broker,
     /// Who a client is.
-    pub identity: Identity,
+    pub identity: identity::Identity,
+    /// What a client may send to and subscribe to.
+    pub permissions: permissions::PermissionsConfig,
     /// What a client may cost.
     pub limits: Limits,
     /// What may wait for a client.
@@ -122,18 +126,6 @@ pub struct Broker {
     pub application_prefix: String,
     /// Prefix of user destinations.
     pub user_prefix: String,
-}
-
-/// `[identity]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Identity {
-    /// CONNECT header that names the user. Nothing is proved by it: for development and trusted networks.
-    pub user_header: String,
-    /// A SEND to this destination says anew who the client is, in the headers of CONNECT: a session that would end with its
-    /// token goes on with the next one. None: sessions end with their tokens.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub renew_destination: Option<String>,
 }
 
 /// `[limits]`
@@ -246,7 +238,8 @@ impl Default for Config {
             server: Server::default(),
             endpoint: vec![Endpoint::default()],
             broker: Broker::default(),
-            identity: Identity::default(),
+            identity: identity::Identity::default(),
+            permissions: permissions::PermissionsConfig::default(),
             limits: Limits::default(),
             outbox: Outbox::default(),
             mailbox: mailbox::Mailbox::default(),
@@ -297,12 +290,6 @@ impl Default for Broker {
             application_prefix: "/app".into(),
             user_prefix: "/user".into(),
         }
-    }
-}
-
-impl Default for Identity {
-    fn default() -> Self {
-        Self { user_header: "login".into(), renew_destination: None }
     }
 }
 
@@ -378,6 +365,40 @@ mod tests {
         assert_eq!(redis.try_into::<cluster::Redis>().unwrap(), cluster::Redis::default());
         assert_eq!(rabbitmq.len(), toml::Table::try_from(cluster::RabbitMq::default()).unwrap().len());
         assert_eq!(rabbitmq.try_into::<cluster::RabbitMq>().unwrap(), cluster::RabbitMq::default());
+    }
+
+    /// The ways to prove who one is stand there as comments.
+    #[test]
+    fn documented_proofs_have_every_key() {
+        let keys = |section: &str| -> Vec<String> {
+            let lines = DOCUMENTED.lines().skip_while(|line| *line != section).skip(1);
+            let lines = lines.map_while(|line| line.strip_prefix("# ").filter(|line| !line.starts_with('[')));
+            let mut keys: Vec<String> =
+                lines.filter_map(|line| line.split_once(" = ")).map(|(key, _)| key.to_owned()).collect();
+            keys.sort();
+            keys
+        };
+        let of = |table: Result<toml::Table, toml::ser::Error>| -> Vec<String> {
+            let mut keys: Vec<String> = table.unwrap().keys().cloned().collect();
+            keys.sort();
+            keys
+        };
+        let (text, path) = (|| Some("x".to_owned()), || Some("x".into()));
+        let jwt = identity::Jwt {
+            secret: Some("x".into()),
+            public_key: Some("x".into()),
+            jwks_file: path(),
+            jwks_url: text(),
+            ca_file: path(),
+            cookie: text(),
+            query_parameter: text(),
+            ..identity::Jwt::default()
+        };
+        assert_eq!(keys("# [identity.jwt]"), of(toml::Table::try_from(jwt)));
+        let callback =
+            identity::Callback { authorization: Some("x".into()), ca_file: path(), ..identity::Callback::default() };
+        assert_eq!(keys("# [identity.callback]"), of(toml::Table::try_from(callback)));
+        assert_eq!(keys("# [[identity.user]]"), ["claims", "name", "password_hash"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod contain;
 #[cfg(test)]
-mod generate;
+pub(crate) mod generate;
 mod index;
 mod meet;
 mod pattern;

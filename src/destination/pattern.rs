@@ -180,6 +180,50 @@ impl Pattern {
         Some(captures)
     }
 
+    /// This pattern with the segment `{name}` standing for `value`, which is one segment and no pattern, whatever
+    /// characters it holds. Its text stays as it was written.
+    #[must_use]
+    pub fn bind(&self, name: &str, value: &str) -> Self {
+        let bound =
+            |segment: &Segment| if segment.is_name(name) { Segment::Text(value.into()) } else { segment.clone() };
+        Self { segments: self.segments.iter().map(bound).collect(), ..self.clone() }
+    }
+
+    /// Whether `{name}` is a segment of its own wherever it stands.
+    #[must_use]
+    pub fn names_segments(&self, name: &str) -> bool {
+        self.segments.iter().all(|segment| segment.is_name(name) || segment.names().all(|other| other != name))
+    }
+
+    /// This destination or pattern, to be compared segment by segment: repeated separators count as one even where it is
+    /// plain.
+    #[must_use]
+    pub fn by_segment(&self) -> Self {
+        if !self.is_plain() {
+            return self.clone();
+        }
+        let segments = split(&self.text, self.separator).map(|segment| Segment::Text(segment.into()));
+        Self { segments: segments.collect(), ..self.clone() }
+    }
+
+    /// What the variables of this pattern stand for in everything that `other` matches as well; those that may stand for
+    /// several things are left out.
+    #[must_use]
+    pub fn fixed_captures<'p>(&self, other: &'p Self) -> Captures<'p> {
+        let mut captures = Captures::default();
+        for (own, theirs) in self.segments.iter().zip(&other.segments) {
+            match (own, theirs) {
+                // Behind it nobody knows which segment is which.
+                (Segment::Deep, _) | (_, Segment::Deep) => break,
+                (own, Segment::Text(text)) if own.matches(text) => {
+                    own.captures(text, |name, value| captures.values.push((name.into(), value)));
+                }
+                _ => {}
+            }
+        }
+        captures
+    }
+
     /// Its place among patterns that match the same destination.
     #[must_use]
     pub fn specificity(&self) -> Specificity {
@@ -228,7 +272,9 @@ impl Pattern {
         self.segments.last() == Some(&Segment::Deep)
     }
 
-    pub(super) fn has_deep(&self) -> bool {
+    /// Whether it holds `**`.
+    #[must_use]
+    pub fn has_deep(&self) -> bool {
         self.segments.contains(&Segment::Deep)
     }
 

@@ -104,6 +104,11 @@ impl Segment {
         pieces.iter().filter_map(|piece| if let Piece::Name(name) = piece { Some(&**name) } else { None })
     }
 
+    /// Whether this is `{name}` and nothing else.
+    pub(super) fn is_name(&self, name: &str) -> bool {
+        matches!(self, Self::Glob(pieces) if matches!(&**pieces, [Piece::Name(own)] if **own == *name))
+    }
+
     /// Whether every text that `other` matches is matched by this one; `false` where that is not easily seen.
     pub(super) fn covers(&self, other: &Self) -> bool {
         match (self, other) {

@@ -12,13 +12,16 @@ use tokio_util::task::TaskTracker;
 use super::Shared;
 use crate::broker::{Behind, Broker, BrokerConfig, Policies};
 use crate::cluster::{Backends, Cluster, ClusterConfig, Seed};
-use crate::config::problem::ConfigProblem;
+use crate::config::permissions::ProfileChoice;
+use crate::config::problem::{ConfigProblem, Key, Problems};
 use crate::config::{self, Config};
 use crate::destination::Destinations;
+use crate::identity;
 use crate::ids::{MessageIds, NodeId};
 use crate::mailbox::file::FileStore;
 use crate::mailbox::memory::MemoryStore;
 use crate::mailbox::redis::RedisStore;
+use crate::permissions::{self, Gate, Permissions, Profile};
 use crate::registry::Registry;
 use crate::registry::cached::Cached;
 use crate::registry::redis::RedisRegistry;
@@ -30,7 +33,6 @@ use crate::revocation::redis::RedisRevocations;
 use crate::rooms::redis::RedisRooms;
 use crate::rooms::{self, MemoryRooms, RoomRules, Rooms};
 use crate::routes::{self, Routes};
-use crate::session::identify::Trusting;
 use crate::session::{Context, Stomp};
 use crate::telemetry;
 use crate::timers::Wheel;
@@ -44,7 +46,13 @@ use crate::web;
 ///
 /// Every problem, each with its place.
 pub fn check(config: &Config, text: &str, name: &str) -> Result<(), Vec<String>> {
-    broker_config(config, &NodeId::random(), text, name).map(drop)
+    let mut problems = broker_config(config, &NodeId::random(), text, name).err().unwrap_or_default();
+    let server = Key::root("server");
+    let mut found = Problems::new(text, name);
+    found.take(&server.name("listen"), config.identity.check_reach(config.server.listen.ip()));
+    problems.extend(found.or_all(()).err().unwrap_or_default().iter().map(ToString::to_string));
+    problems.extend(identity::authenticator(&config.identity, &destinations(config)).err());
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 fn broker_config(config: &Config, node: &NodeId, text: &str, name: &str) -> Result<BrokerConfig, Vec<String>> {
@@ -72,11 +80,17 @@ fn broker_config(config: &Config, node: &NodeId, text: &str, name: &str) -> Resu
         note(found);
         Policies::default()
     });
+    let permissions = permissions::check(&config.permissions.rule, &destinations, text, name).unwrap_or_else(|found| {
+        note(found);
+        Permissions::default()
+    });
     note(telemetry::check(&config.log, text, name).err().into_iter().collect());
     if !problems.is_empty() {
         return Err(problems);
     }
+    let (profile, _) = profile(&config);
     Ok(BrokerConfig {
+        gate: Gate::new(permissions, profile, config.permissions.close, &destinations),
         destinations,
         policies,
         outbox_limit: config.outbox.send_buffer_size_limit,
@@ -87,6 +101,23 @@ fn broker_config(config: &Config, node: &NodeId, text: &str, name: &str) -> Resu
         // The random id of a node is new at every start; one that stays would give the ids of an earlier run again.
         ids: MessageIds::new(if config.server.node_id.is_some() { &unused } else { node }),
     })
+}
+
+/// The profile in force, and why.
+pub(super) fn profile(config: &Config) -> (Profile, &'static str) {
+    choose_profile(config, config.identity.has_proof())
+}
+
+fn choose_profile(config: &Config, proved: bool) -> (Profile, &'static str) {
+    match config.permissions.profile {
+        ProfileChoice::Guarded => (Profile::Guarded, "as configured"),
+        ProfileChoice::Spring => (Profile::Spring, "as configured"),
+        ProfileChoice::Auto if proved => (Profile::Guarded, "clients prove who they are"),
+        ProfileChoice::Auto if !config.server.listen.ip().is_loopback() => {
+            (Profile::Guarded, "other machines reach this node")
+        }
+        ProfileChoice::Auto => (Profile::Spring, "only this machine reaches this node, and no client proves who it is"),
+    }
 }
 
 /// The node's id: the operator's, or a new one.
@@ -161,13 +192,13 @@ pub(super) fn assemble(
     let wheel = Arc::new(Wheel::new(Instant::now()));
     let sessions = TaskTracker::new();
     let stop = CancellationToken::new();
-    let authenticator = Arc::new(Trusting { user_header: config.identity.user_header.clone() });
+    let authenticator = identity::authenticator(&config.identity, &destinations(&config))?;
     let endpoints = config.endpoint.iter().map(|endpoint| {
         let (before, after) = frame_limits(&config.limits);
         let context = Context {
             broker: Arc::clone(&broker),
             wheel: Arc::clone(&wheel),
-            authenticator: Arc::clone(&authenticator) as _,
+            authenticator: Arc::clone(&authenticator),
             session: session_config(endpoint, &config.limits),
             limits: (before, after),
             time_to_connect: config.limits.time_to_first_message,

@@ -14,6 +14,7 @@ use crate::broker::{Broker, SessionHandle};
 use crate::close::CloseReason;
 use crate::cluster::Local;
 use crate::config::Config;
+use crate::permissions::Profile;
 use crate::session::Stomp;
 use crate::timers::{TICK, Wheel};
 use crate::transport::Endpoint;
@@ -109,7 +110,13 @@ impl Node {
             let path = &endpoint.path;
             lines.push(format!("  STOMP       ws://{address}{path}   SockJS http://{address}{path}"));
         }
-        if address.ip().is_loopback() {
+        let (profile, why) = assemble::profile(&self.shared.config);
+        let may = match profile {
+            Profile::Guarded => "clients send through routes and read what is public or their own",
+            Profile::Spring => "clients send to and read every destination, as in Spring",
+        };
+        lines.push(format!("  permissions {}: {may} ({why})", profile.as_str()));
+        if address.ip().is_loopback() && !self.shared.config.identity.has_proof() {
             lines.push(
                 "  Only this machine can connect: clients are believed who they say they are. \
                  --listen 0.0.0.0:PORT opens it to the network."
@@ -122,10 +129,13 @@ impl Node {
     /// Serves until `shutdown` ends, then drains.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { listener, address, shared } = self;
-        if !address.ip().is_loopback() {
-            warn!(%address, "anyone who reaches this port can connect under any name; put it behind something that knows its users");
+        if !address.ip().is_loopback() && !shared.config.identity.has_proof() {
+            warn!(%address, "identity.anonymous is \"always\": anyone who reaches this port can connect under any name");
         }
         info!(%address, node = %shared.broker.node(), "listening");
+        let (profile, reason) = assemble::profile(&shared.config);
+        let rules = shared.config.permissions.rule.len();
+        info!(profile = profile.as_str(), reason, rules, "permissions");
         let mut ticker = tokio::spawn(tick(Arc::clone(&shared)));
         let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&shared)));
         shared.ready.store(true, Ordering::Release);

@@ -25,7 +25,6 @@ use serde_json::Value;
 use stampede_protocol::stomp::Headers;
 
 use self::context::Context;
-use self::guard::Guard;
 use self::variable::quote;
 use crate::destination::{Captures, Pattern, PatternIndex};
 use crate::message::ListVersion;
@@ -33,6 +32,7 @@ use crate::message::ListVersion;
 pub use check::check;
 pub(crate) use check::optional;
 pub(crate) use context::{member, members};
+pub(crate) use guard::Guard;
 pub(crate) use json::JsonTemplate;
 pub(crate) use output::{Output, OutputConfig, check_json, check_output};
 pub(crate) use template::Template;

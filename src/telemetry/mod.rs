@@ -56,6 +56,15 @@ pub struct Label {
     pub reason: &'static str,
 }
 
+/// Labels of a frame that permissions refuse.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Refused {
+    /// `send` or `subscribe`.
+    pub verb: &'static str,
+    /// `rule`, `own-rule` or `profile`.
+    pub by: &'static str,
+}
+
 /// All metrics of the process.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -67,6 +76,8 @@ pub struct Metrics {
     pub frames_received: Counter,
     /// [`names::FRAMES_DROPPED`]
     pub frames_dropped: Family<Label, Counter>,
+    /// [`names::FRAMES_FORBIDDEN`]
+    pub frames_forbidden: Family<Refused, Counter>,
     /// [`names::MESSAGES_PUBLISHED`]
     pub messages_published: Counter,
     /// [`names::MESSAGES_DELIVERED`]
@@ -83,6 +94,10 @@ pub struct Metrics {
     pub relay_reconnects: Family<Label, Counter>,
     /// [`names::CONNECTIONS_REFUSED`]
     pub connections_refused: Family<Label, Counter>,
+    /// [`names::IDENTIFIED`]
+    pub identified: Family<Label, Counter>,
+    /// [`names::KEY_SETS`]
+    pub key_sets: Family<Label, Counter>,
     /// [`names::API_REQUESTS`]
     pub api_requests: Family<Label, Counter>,
     /// [`names::CONNECTIONS_OPEN`]
@@ -110,6 +125,11 @@ impl Metrics {
         registry.register(names::SESSIONS_CLOSED, "Sessions ended, by reason", self.sessions_closed.clone());
         registry.register(names::FRAMES_RECEIVED, "STOMP frames received", self.frames_received.clone());
         registry.register(names::FRAMES_DROPPED, "Frames without effect, by reason", self.frames_dropped.clone());
+        registry.register(
+            names::FRAMES_FORBIDDEN,
+            "Frames refused by permissions, by verb and by what decided",
+            self.frames_forbidden.clone(),
+        );
         registry.register(names::MESSAGES_PUBLISHED, "Messages taken for delivery", self.messages_published.clone());
         registry.register(names::MESSAGES_DELIVERED, "Messages put into outboxes", self.messages_delivered.clone());
         registry.register(names::MESSAGES_DROPPED, "Messages sent to nobody, by reason", self.messages_dropped.clone());
@@ -134,6 +154,8 @@ impl Metrics {
             "Connections to RabbitMQ that were lost or not made, by purpose",
             self.relay_reconnects.clone(),
         );
+        registry.register(names::IDENTIFIED, "CONNECT frames, by proof or refusal", self.identified.clone());
+        registry.register(names::KEY_SETS, "Reads of the keys of tokens, by outcome", self.key_sets.clone());
         registry.register(names::API_REQUESTS, "Requests to /api/, by outcome", self.api_requests.clone());
         registry.register(names::CONNECTIONS_OPEN, "Connections open now", self.connections_open.clone());
         registry

@@ -8,6 +8,8 @@ pub const SESSIONS_CLOSED: &str = "stampede_sessions_closed";
 pub const FRAMES_RECEIVED: &str = "stampede_frames_received";
 /// Frames without effect, by reason.
 pub const FRAMES_DROPPED: &str = "stampede_frames_dropped";
+/// Frames refused by permissions, by verb and by what decided.
+pub const FRAMES_FORBIDDEN: &str = "stampede_frames_forbidden";
 /// Messages taken for delivery.
 pub const MESSAGES_PUBLISHED: &str = "stampede_messages_published";
 /// Messages put into outboxes.
@@ -52,5 +54,9 @@ pub const REGISTRY_UP: &str = "stampede_registry_up";
 pub const RELAY_UP: &str = "stampede_relay_up";
 /// What happened to kept messages, by event.
 pub const KEPT_EVENTS: &str = "stampede_kept_events";
+/// CONNECT frames by how the user was proved, or why not.
+pub const IDENTIFIED: &str = "stampede_identified";
+/// Reads of the key set of `identity.jwt`, by outcome.
+pub const KEY_SETS: &str = "stampede_key_sets";
 /// Requests to `/api/`, by outcome.
 pub const API_REQUESTS: &str = "stampede_api_requests";

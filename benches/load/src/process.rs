@@ -38,6 +38,16 @@ pub fn thread_cpu() -> Duration {
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
+/// Time that all cores together were busy so far, or taken by another machine on the same hardware.
+///
+/// # Errors
+///
+/// Where `/proc/stat` cannot be read.
+pub fn machine() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat").map_err(Error::system("reading /proc/stat"))?;
+    busy_of(&stat).ok_or_else(|| Error::Usage("/proc/stat has no line for all cores".to_owned()))
+}
+
 /// Resident memory of a process in bytes.
 ///
 /// # Errors
@@ -119,6 +129,14 @@ fn cpu_of(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis((user + system) * 10))
 }
 
+fn busy_of(stat: &str) -> Option<Duration> {
+    // user nice system idle iowait irq softirq steal; time of guests is in the first two already.
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    let fields: Vec<u64> = line.split_ascii_whitespace().take(8).map_while(|field| field.parse().ok()).collect();
+    let busy = fields.iter().enumerate().filter(|(nth, _)| !matches!(nth, 3 | 4)).map(|(_, ticks)| ticks).sum::<u64>();
+    Some(Duration::from_millis(busy * 10))
+}
+
 fn group_of(stat: &str) -> Option<u32> {
     // State, parent, process group.
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(2)?.parse().ok()
@@ -140,6 +158,13 @@ mod tests {
         assert_eq!(cpu_of(stat), Some(Duration::from_millis(1680)));
         assert_eq!(cpu_of("7 (a"), None);
         assert_eq!(group_of(stat), Some(7));
+    }
+
+    #[test]
+    fn a_machine_is_busy_when_it_is_not_idle() {
+        let stat = "cpu  1 2 4 8 16 32 64 128 256 512\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert_eq!(busy_of(stat), Some(Duration::from_millis(2310)));
+        assert_eq!(busy_of("intr 1 2"), None);
     }
 
     #[test]

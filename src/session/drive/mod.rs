@@ -199,6 +199,12 @@ impl<L: Link> Drive<L> {
                 write::frame(&mut self.link, &Frame::receipt(&receipt), self.session.version());
             }
             Entry::Done(None) => self.handle.outbox.answered(),
+            Entry::Failed(fault)
+                if !matches!(self.phase, Phase::Failing { .. }) && self.context.broker.stays_open(&fault) =>
+            {
+                self.handle.outbox.answered();
+                self.pass_over(&fault);
+            }
             Entry::Failed(fault) => {
                 self.handle.outbox.answered();
                 self.tell(&fault);

@@ -30,7 +30,7 @@ impl<L: Link> Drive<L> {
             Request::Send(send) => {
                 let strict = self.context.session.strict;
                 if let Err(fault) = self.context.broker.send(&self.handle, send, strict, None) {
-                    self.fail(fault, now);
+                    self.refuse(fault, now);
                 }
             }
             Request::Subscribe(subscribe) => self.subscribe(subscribe, now),
@@ -144,9 +144,11 @@ impl<L: Link> Drive<L> {
                 self.slots.put(to, placement, own, joins);
             }
             Err(fault) => {
+                // Without effect where the session goes on: the id is free again.
+                self.session.refuse(subscribe.slot);
                 handover.fail(fault);
                 if let Err(fault) = handover.finish() {
-                    self.fail(fault, now);
+                    self.refuse(fault, now);
                 }
             }
         }
@@ -167,7 +169,7 @@ impl<L: Link> Drive<L> {
             if let Action::Send(send) = action
                 && let Err(fault) = self.context.broker.check(&self.handle, send)
             {
-                return self.fail(fault.with_receipt(receipt), now);
+                return self.refuse(fault.with_receipt(receipt), now);
             }
         }
         let mut whole = Handover::new(Arc::clone(&self.handle), receipt);
@@ -185,6 +187,21 @@ impl<L: Link> Drive<L> {
                 }
             }
         }
+    }
+
+    /// A frame that has no effect: its client is told and the session ends, unless a frame that may not have one is to be
+    /// passed over.
+    fn refuse(&mut self, fault: Fault, now: Instant) {
+        if self.context.broker.stays_open(&fault) {
+            self.pass_over(&fault);
+        } else {
+            self.fail(fault, now);
+        }
+    }
+
+    pub(super) fn pass_over(&self, fault: &Fault) {
+        count(&metrics().frames_dropped, "forbidden");
+        debug!(session.id = %self.handle.id, error = &*fault.message, "a frame that may not has no effect");
     }
 
     /// Confirms a frame that is done, behind everything that was queued before it.

@@ -43,7 +43,8 @@ fn a_topic_reaches_every_node_in_order() {
 #[test]
 fn patterns_match_what_other_nodes_send() {
     for broadcast in ["fanout", "interest"] {
-        let cluster = Setup::new().set("STAMPEDE__RELAY__BROADCAST", broadcast).start(3);
+        let open = "[[permissions.rule]]\nmatch = '/user/*/blog/queue/chat'\nsubscribe = 'allow'\n";
+        let cluster = Setup::new().config(open).set("STAMPEDE__RELAY__BROADCAST", broadcast).start(3);
         let mut prices = cluster.user(1, "prices");
         prices.subscribe("0", "/topic/price/*");
         let mut all = cluster.user(2, "all");

@@ -2,7 +2,7 @@
 
 use super::{is_forgotten, send};
 use crate::support::client::{Client, body};
-use crate::support::cluster::Cluster;
+use crate::support::cluster::{Cluster, Setup};
 
 const ROOMS: &str = "
 [[route]]
@@ -189,10 +189,21 @@ fn without_redis_nobody_joins_and_a_leave_is_told_later() {
 
 #[test]
 fn the_example_of_co_editing_runs_on_two_nodes() {
+    the_example_runs("spring");
+}
+
+/// Its own rules open what the guarded profile closes.
+#[test]
+fn the_example_of_co_editing_runs_guarded() {
+    the_example_runs("guarded");
+}
+
+fn the_example_runs(profile: &str) {
     const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/co-editing/stampede.toml"));
-    let cluster = Cluster::with(EXAMPLE, 2);
+    let cluster = Setup::new().config(EXAMPLE).set("STAMPEDE__PERMISSIONS__PROFILE", profile).start(2);
     let page = |node: usize, id: &str| {
-        let mut page = Client::connect(cluster.node(node).address, "/cooperate", "1.2", &["heart-beat:0,0"]);
+        let headers = ["heart-beat:0,0", &format!("Authorization:{id}")];
+        let mut page = Client::connect(cluster.node(node).address, "/cooperate", "1.2", &headers);
         for destination in [
             "/user/34/topic/users",
             "/user/34/topic/popUser",
@@ -223,5 +234,6 @@ fn the_example_of_co_editing_runs_on_two_nodes() {
     send(&mut ann, "/app/destroy/34", "12");
     ann.message(ann_is);
     ann.message("[]");
-    ann.is_quiet();
+    // Nothing waits.
+    ann.confirmed("UNSUBSCRIBE\nid:/topic/over", "");
 }

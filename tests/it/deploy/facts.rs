@@ -12,12 +12,16 @@ use super::proxy::{check_haproxy, check_nginx, free_address};
 use super::{path, read};
 use crate::support::process::Launch;
 
+/// What the environment adds to the file, without which nobody could prove anything.
+const JWT_SECRET: &str = "0123456789abcdef0123456789abcdef";
+
 #[test]
 fn the_cluster_configuration_is_good() {
     let ended = Launch::new(&["check-config"])
         .config(&read("stampede.toml"))
         .env("STAMPEDE__REDIS__URL", "redis://:secret@redis:6379/0")
         .env("STAMPEDE__RABBITMQ__URL", "amqp://stampede:secret@rabbitmq:5672/%2f")
+        .env("STAMPEDE__IDENTITY__JWT__SECRET", JWT_SECRET)
         .run();
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     let config = config();
@@ -272,7 +276,8 @@ fn setting(text: &str, name: &str) -> String {
 /// A node reads this variable with this value.
 #[track_caller]
 fn accepted(variable: &str, value: &str) {
-    let ended = Launch::new(&["check-config"]).config(&read("stampede.toml")).env(variable, value).run();
+    let launch = Launch::new(&["check-config"]).config(&read("stampede.toml"));
+    let ended = launch.env("STAMPEDE__IDENTITY__JWT__SECRET", JWT_SECRET).env(variable, value).run();
     assert_eq!(ended.code, Some(0), "{variable}={value}: {}", ended.errors);
 }
 

@@ -14,6 +14,7 @@ use stampede::config::{Config, DestinationPolicy};
 use stampede::destination::Destinations;
 use stampede::ids::{MessageIds, NodeId};
 use stampede::outbox::{Entry, Overflow, SlotRef, Taken};
+use stampede::permissions::{Gate, Permissions, Profile};
 use stampede::registry::Registry as _;
 use stampede::relay::work::{WorkConsumer, WorkQueue, WorkRelay, WorkSink};
 use stampede::relay::{Confirm, Later, RelayError};
@@ -340,6 +341,7 @@ fn broker_config(name: &str, max: usize) -> BrokerConfig {
         revocations: Arc::new(stampede::revocation::file::FileRevocations::default()),
         policies: Policies::new(&[kept], Overflow::Close, "", "").unwrap(),
         outbox_limit: usize::MAX / 2,
+        gate: Gate::new(Permissions::default(), Profile::Spring, true, &Destinations::default()),
         routes: Routes::default(),
         rooms,
         mailbox: Mailbox::default(),

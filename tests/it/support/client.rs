@@ -46,6 +46,11 @@ impl Client {
         Self { socket: Socket::open(to, path, ""), connected: String::new() }
     }
 
+    /// The same, with further headers in the handshake.
+    pub(crate) fn open_with(to: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+        Self { socket: Socket::open_with(to, path, headers), connected: String::new() }
+    }
+
     /// A session; `headers` are further lines of CONNECT.
     pub(crate) fn connect(to: SocketAddr, path: &str, version: &str, headers: &[&str]) -> Self {
         Self::open(to, path).greet(version, headers)

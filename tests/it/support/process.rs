@@ -36,6 +36,7 @@ pub(crate) struct Ended {
 pub(crate) struct Launch {
     command: Command,
     config: Option<NamedTempFile>,
+    input: Option<String>,
 }
 
 impl Launch {
@@ -46,7 +47,13 @@ impl Launch {
             command.env_remove(name);
         }
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { command, config: None }
+        Self { command, config: None, input: None }
+    }
+
+    /// With this on its standard input.
+    pub(crate) fn input(mut self, text: &str) -> Self {
+        self.input = Some(text.to_owned());
+        self
     }
 
     /// With a configuration file of this text.
@@ -65,14 +72,26 @@ impl Launch {
 
     /// Runs it to its end.
     pub(crate) fn run(mut self) -> Ended {
-        let ended = self.command.output().unwrap();
+        if self.input.is_some() {
+            self.command.stdin(Stdio::piped());
+        }
+        let mut child = self.command.spawn().unwrap();
+        if let (Some(mut stdin), Some(text)) = (child.stdin.take(), &self.input) {
+            stdin.write_all(text.as_bytes()).unwrap();
+        }
+        let ended = child.wait_with_output().unwrap();
         let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
         Ended { code: ended.status.code(), output: text(ended.stdout), errors: text(ended.stderr) }
     }
 
     /// Starts it as a server, on a port of its own, and waits until it listens.
-    pub(crate) fn serve(mut self) -> Process {
-        self.command.args(["--listen", "127.0.0.1:0"]);
+    pub(crate) fn serve(self) -> Process {
+        self.serve_at("127.0.0.1:0")
+    }
+
+    /// As [`Launch::serve`], on this address.
+    pub(crate) fn serve_at(mut self, address: &str) -> Process {
+        self.command.args(["--listen", address]);
         let mut child = self.command.spawn().unwrap();
         let (output, errors) = (Arc::default(), Arc::default());
         collect(child.stdout.take().unwrap(), Arc::clone(&output));

@@ -105,7 +105,11 @@ pub(crate) fn handshake(method: &str, path: &str, headers: &[(&str, &str)]) -> S
 impl Socket {
     /// Opens a WebSocket, offering these sub-protocols.
     pub(crate) fn open(to: SocketAddr, path: &str, offer: &str) -> Self {
-        let (response, mut socket) = request(to, &handshake("GET", path, &[("Sec-WebSocket-Protocol", offer)]));
+        Self::open_with(to, path, &[("Sec-WebSocket-Protocol", offer)])
+    }
+
+    pub(crate) fn open_with(to: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+        let (response, mut socket) = request(to, &handshake("GET", path, headers));
         assert_eq!(response.status, 101, "{response:?}");
         socket.protocol = response.header("sec-websocket-protocol").map(str::to_owned);
         socket

@@ -53,6 +53,7 @@ fn throughput(pairs: usize, in_flight: usize, seconds: f64) -> Case {
     columns.extend([
         column("RECEIPT p50 µs at half of that", "receipt_p50_us", false, ""),
         column("RECEIPT p99 µs at half of that", "receipt_p99_us", false, "< 50,000"),
+        column("cores that others had meanwhile", "others", false, "0"),
     ]);
     Case {
         name: format!("user messages, {pairs} pairs"),

@@ -33,7 +33,7 @@ impl Latency {
     pub(super) fn run(&self, bench: &mut Bench) -> Result<Report> {
         let nodes = Nodes::start(&bench.program, &bench.rabbit, &[])?;
         let shape = Shape { rate: Some(self.rate), ..users(1, 1000) };
-        let (outcome, costs) = measured(&nodes, shape, self.seconds)?;
+        let (outcome, costs) = measured(&nodes, shape, self.seconds, || {})?;
         let mut report = Report::new(format!("user message, {}/s, {BODY} B", self.rate));
         costs.add(&mut report, outcome.delivered)?;
         report.add_times(&outcome.times);
@@ -52,20 +52,21 @@ impl Throughput {
     pub(super) fn run(&self, bench: &mut Bench) -> Result<Report> {
         let nodes = Nodes::start(&bench.program, &bench.rabbit, &[])?;
         let mut report = Report::new(format!("user messages, {} pairs, {BODY} B", self.pairs));
-        let (outcome, costs) = measured(&nodes, users(self.pairs, self.in_flight), self.seconds)?;
+        let (outcome, costs) = measured(&nodes, users(self.pairs, self.in_flight), self.seconds, || {})?;
         costs.add(&mut report, outcome.delivered)?;
         report.add_times(&outcome.times);
         let half = report.figure("rate").unwrap_or(0.0) / 2.0;
         let (a, b) = nodes.subjects()?;
-        let over = AtomicBool::new(false);
+        let (counts, over) = (AtomicBool::new(false), AtomicBool::new(false));
         let receipts = thread::scope(|scope| {
-            let probe = scope.spawn(|| receipts(&a, &b, &over));
+            let probe = scope.spawn(|| receipts(&a, &b, &counts, &over));
             let shape = Shape { rate: Some(half), ..users(self.pairs, self.in_flight) };
-            let outcome = measured(&nodes, shape, self.seconds);
+            let outcome = measured(&nodes, shape, self.seconds, || counts.store(true, Ordering::Release));
             over.store(true, Ordering::Release);
             let receipts = probe.join().map_err(|_| Error::Usage("the probe panicked".to_owned()))?;
             let (outcome, costs) = outcome?;
             report.add("half_rate", outcome.delivered as f64 / costs.seconds(), "/s");
+            report.add("others", costs.others()?, "cores");
             receipts
         })?;
         report.add("receipt_p50_us", receipts.quantile(0.5), "µs");
@@ -85,7 +86,7 @@ impl Fanout {
         let nodes = Nodes::start(&bench.program, &bench.rabbit, &[])?;
         let destination = "/topic/bench".to_owned();
         let shape = Shape { subscribers: self.subscribers, destination, user: None, ..users(1, 256) };
-        let (outcome, costs) = measured(&nodes, shape, self.seconds)?;
+        let (outcome, costs) = measured(&nodes, shape, self.seconds, || {})?;
         let mut report = Report::new(format!("topic 1->{}, {BODY} B, 256 in flight", self.subscribers));
         costs.add(&mut report, outcome.delivered)?;
         report.add_times(&outcome.times);
@@ -105,21 +106,23 @@ fn users(pairs: usize, in_flight: usize) -> Shape {
     }
 }
 
-/// Runs twice, of which the first is the warm-up.
-fn measured(nodes: &Nodes, shape: Shape, seconds: f64) -> Result<(Outcome, Costs)> {
+/// Runs twice, of which the first is the warm-up; `begin` is called between the two.
+fn measured(nodes: &Nodes, shape: Shape, seconds: f64, begin: impl FnOnce()) -> Result<(Outcome, Costs)> {
     let (a, b) = nodes.subjects()?;
     let running = || {
         let mut flow = Flow::open_between(&a, &b, shape)?;
         let bounds = |seconds| Bounds::lasting(seconds, 0.0);
         flow.run(&a, &bounds(seconds / 5.0), |_| Ok(()))?;
+        begin();
         let costs = nodes.costs()?;
         Ok((flow.run(&a, &bounds(seconds), |_| Ok(()))?.sound()?, costs))
     };
     running().map_err(|error: Error| Error::Server(format!("{error}; last words:\n{}", nodes.last_words())))
 }
 
-/// A sender of its own who asks for a RECEIPT with every message, at a low fixed rate, beside whatever else runs.
-fn receipts(a: &Subject, b: &Subject, over: &AtomicBool) -> Result<Times> {
+/// A sender of its own who asks for a RECEIPT with every message, at a low fixed rate, beside whatever else runs; what is
+/// sent while nothing counts is warm-up.
+fn receipts(a: &Subject, b: &Subject, counts: &AtomicBool, over: &AtomicBool) -> Result<Times> {
     let mut pool = Pool::new()?;
     let plans = [a.plan_as("prober", None), b.plan_as("probed", Some(OWN))];
     let sender = open_all(&mut pool, plans)?[0];
@@ -132,7 +135,7 @@ fn receipts(a: &Subject, b: &Subject, over: &AtomicBool) -> Result<Times> {
             let text = format!("SEND\ndestination:{destination}\nreceipt:{}\n\n{body}\0", sent.len());
             let mut frame = Vec::new();
             ws::put_client(&mut frame, ws::TEXT, text.as_bytes());
-            sent.push(Instant::now());
+            sent.push((Instant::now(), counts.load(Ordering::Acquire)));
             open += 1;
             pool.send(sender, &frame)?;
         }
@@ -141,7 +144,8 @@ fn receipts(a: &Subject, b: &Subject, over: &AtomicBool) -> Result<Times> {
             Notice::Event(Event::Receipt(payload)) => {
                 let number: Option<usize> = header(payload, "receipt-id").and_then(|id| id.parse().ok());
                 match number.and_then(|number| sent.get(number)) {
-                    Some(sent) => times.add(now.saturating_duration_since(*sent)),
+                    Some((sent, true)) => times.add(now.saturating_duration_since(*sent)),
+                    Some((_, false)) => {}
                     None => fault = Some("a RECEIPT that nobody asked for".to_owned()),
                 }
                 open = open.saturating_sub(1);

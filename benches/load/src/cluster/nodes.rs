@@ -93,17 +93,28 @@ pub(super) struct Costs {
     groups: Vec<(&'static str, Vec<u32>)>,
     before: Vec<Duration>,
     own: Duration,
+    machine: Duration,
 }
 
 impl Costs {
     pub(super) fn start(groups: Vec<(&'static str, Vec<u32>)>) -> Result<Self> {
         let before = spent(&groups)?;
-        Ok(Self { since: Instant::now(), groups, before, own: process::cpu(std::process::id())? })
+        let own = process::cpu(std::process::id())?;
+        Ok(Self { since: Instant::now(), groups, before, own, machine: process::machine()? })
     }
 
     /// Seconds since the start.
     pub(super) fn seconds(&self) -> f64 {
         self.since.elapsed().as_secs_f64()
+    }
+
+    /// Cores that something else on this machine has had meanwhile, on average: figures taken beside it say little.
+    pub(super) fn others(&self) -> Result<f64> {
+        let ours: Duration =
+            spent(&self.groups)?.iter().zip(&self.before).map(|(now, before)| now.saturating_sub(*before)).sum();
+        let own = process::cpu(std::process::id())?.saturating_sub(self.own);
+        let machine = process::machine()?.saturating_sub(self.machine);
+        Ok(machine.saturating_sub(ours + own).as_secs_f64() / self.seconds())
     }
 
     /// Adds rate and cost of `count` things done since the start.

@@ -86,6 +86,11 @@ impl<T> Connected<T> {
         self.subscriptions.get(slot)
     }
 
+    /// Frees a slot to which nothing was delivered.
+    pub(super) fn refuse(&mut self, slot: u32) {
+        self.subscriptions.remove(slot);
+    }
+
     fn send(&mut self, terms: Terms<'_>, frame: Frame, receipt: Option<ByteString>) -> Result<Request<T>, Fault> {
         let transaction = frame.header("transaction").cloned();
         let Some(destination) = destination(terms, &frame)? else {

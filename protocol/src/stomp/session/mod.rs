@@ -197,6 +197,14 @@ impl<T> Session<T> {
         }
     }
 
+    /// Takes back a subscription that was not granted: its id is free again. Call it instead of delivering anything to the
+    /// slot of a [`Request::Subscribe`].
+    pub fn refuse(&mut self, slot: u32) {
+        if let State::Connected(connected) = &mut self.state {
+            connected.refuse(slot);
+        }
+    }
+
     /// Ends the session whatever its state, for lost connections and faults: the tokens of every delivery that nobody
     /// settled, oldest first.
     pub fn end(&mut self) -> Vec<T> {

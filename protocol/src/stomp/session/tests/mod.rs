@@ -3,7 +3,7 @@
 //! Each `## ` line opens a case and names the clauses it proves; `at 1.2` connects first. Behind the arrow stands the
 //! request or the fault; where strict mode differs, its own stands behind the bar, and when that is a fault the case is
 //! over there. Words that are not commands drive the session as its server does: `accept`, `deliver <slot> <message>`
-//! (the message is its own token), `show <slot>` and `end`.
+//! (the message is its own token), `refuse <slot>`, `show <slot>` and `end`.
 
 mod connecting;
 mod limits;
@@ -141,6 +141,10 @@ impl Case {
                 }
                 None => "none".to_owned(),
             },
+            "refuse" => {
+                self.session.refuse(rest.parse().expect("a slot"));
+                "none".to_owned()
+            }
             "end" => list(&self.session.end()),
             command => match self.session.handle(&self.config, frame(command, rest)) {
                 Ok(request) => render(&request),

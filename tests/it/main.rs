@@ -1,6 +1,7 @@
 //! Behaviour tests against the real binary, and facts about the tree.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod bench;
 mod cluster;
 mod contracts;
 mod deploy;

@@ -78,6 +78,9 @@ struct Server {
     /// The destination, {n} standing for its number where a scenario has several [default: PREFIX/bench-{n}]
     #[arg(long, global = true)]
     destination: Option<String>,
+    /// Where messages are sent, if a route of the server takes them from there to the destination; {n} as there
+    #[arg(long, global = true, value_name = "DESTINATION")]
+    send_to: Option<String>,
     /// Speak SockJS over its WebSocket transport
     #[arg(long, global = true)]
     sockjs: bool,
@@ -186,6 +189,7 @@ impl Server {
         Ok(Subject {
             pid: self.pid,
             proof: Proof::Receipt,
+            send_to: self.send_to.clone(),
             threads: self.threads.unwrap_or(cores / 2).max(1),
             sources: Arc::from(&*self.source),
             progress,
@@ -284,6 +288,7 @@ Examples:
   stampede bench ws://127.0.0.1:8080/ws --pid 4711                   with the server's CPU time and memory
   stampede bench ws://127.0.0.1:8080/ws fanout --subscribers 1000 --in-flight 16
   stampede bench ws://127.0.0.1:8080/ws fanout --rate 500            open loop: 500 messages per second
+  stampede bench ws://127.0.0.1:8080/ws unicast --destination /topic/b-{n} --send-to /app/b/{n}
   stampede bench wss://broker.test/ws connect --count 50000 --ca-file ca.pem --login me --passcode secret
   stampede bench ws://127.0.0.1:15674/ws unicast --vhost / --login guest --passcode guest
   stampede bench http://127.0.0.1:8080/ws topics --sockjs --topics 20000

@@ -24,6 +24,34 @@ struct Figure {
     unit: &'static str,
 }
 
+impl Figure {
+    /// Its name without the unit, which stands behind the value.
+    fn label(&self) -> &'static str {
+        if self.name == "kib_each" {
+            return "resident";
+        }
+        let unit = ["_us", "_kib", "_ms", "_s"].into_iter().find_map(|unit| self.name.strip_suffix(unit));
+        unit.unwrap_or(self.name)
+    }
+
+    /// With the unit.
+    fn value(&self) -> String {
+        format!("{}{}", self.shown(), self.unit())
+    }
+
+    fn shown(&self) -> String {
+        // What is counted comes in whole numbers.
+        if self.unit.is_empty() && self.value.abs() < 1000.0 && self.value.fract() == 0.0 {
+            return format!("{:.0}", self.value);
+        }
+        number(self.value)
+    }
+
+    fn unit(&self) -> String {
+        if self.unit.starts_with('µ') { format!(" {}", self.unit) } else { self.unit.to_owned() }
+    }
+}
+
 impl Report {
     /// A report without figures.
     #[must_use]
@@ -118,9 +146,8 @@ impl Report {
     #[must_use]
     pub fn line(&self) -> String {
         let mut line = format!("{:<44}", self.title);
-        for Figure { name, value, unit } in &self.figures {
-            let name = name.strip_suffix("_us").unwrap_or(name);
-            line += &format!(" | {name} {}{}{unit}", number(*value), if unit.starts_with('µ') { " " } else { "" });
+        for figure in &self.figures {
+            line += &format!(" | {} {}", figure.label(), figure.value());
         }
         for note in &self.notes {
             line += &format!(" | {note}");
@@ -132,10 +159,8 @@ impl Report {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = self.title.clone();
-        for Figure { name, value, unit } in &self.figures {
-            let name = name.strip_suffix("_us").unwrap_or(name).replace('_', " ");
-            let space = if unit.starts_with('µ') { " " } else { "" };
-            text += &format!("\n  {name:<22}{:>14}{space}{unit}", number(*value));
+        for figure in &self.figures {
+            text += &format!("\n  {:<16}{:>14}{}", figure.label().replace('_', " "), figure.shown(), figure.unit());
         }
         for note in &self.notes {
             text += &format!("\n  ! {note}");

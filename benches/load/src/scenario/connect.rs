@@ -47,7 +47,7 @@ impl Connect {
         let storm = Storm { count, concurrency, rate, seconds, warm_up: 0.1, destination, leaves: true };
         let made = storm.run(subject, &mut pools(subject, count)?)?;
         if made.measured == 0 {
-            return Err(Error::Usage("too little time for a tenth of it".to_owned()));
+            return Err(Error::Usage("too little time for any connection behind the warm-up".to_owned()));
         }
         let mut report = Report::new(self.title());
         report.add_work_of(made.measured, &made.reading, Some(made.busiest));

@@ -35,6 +35,8 @@ pub struct Subject {
     pub pid: Option<u32>,
     /// How a subscription is known to be in force.
     pub proof: Proof,
+    /// Where messages are sent that arrive at the destination of the scenario, where that is another; `{n}` as there.
+    pub send_to: Option<String>,
     /// Threads that load it.
     pub threads: usize,
     /// Addresses to connect from, in turn; none leaves it to us.
@@ -67,7 +69,7 @@ impl Subject {
     #[must_use]
     pub fn new(target: Target, pid: Option<u32>) -> Self {
         let (proof, progress) = (Proof::Receipt, Progress::silent());
-        Self { target, pid, proof, threads: 1, sources: Arc::from([]), progress }
+        Self { target, pid, proof, send_to: None, threads: 1, sources: Arc::from([]), progress }
     }
 
     /// The process, for scenarios that are about nothing else.

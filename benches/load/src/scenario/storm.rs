@@ -26,7 +26,7 @@ pub struct Storm {
     pub rate: Option<f64>,
     /// Seconds at most in which connections are begun.
     pub seconds: f64,
-    /// Share of them that is warm-up.
+    /// Share of them, or of the time, that is warm-up.
     pub warm_up: f64,
     /// Destination to subscribe to, `{n}` standing for the number of the connection.
     pub destination: String,
@@ -206,7 +206,8 @@ impl Storm {
                     pool.drop_leaving();
                 }
             }
-            if warm && ready as f64 >= count as f64 * self.warm_up {
+            let enough = ready as f64 >= count as f64 * self.warm_up;
+            if warm && ready > 0 && (enough || now >= start + (end - start).mul_f64(self.warm_up)) {
                 warm = false;
                 begin()?;
                 cpu = thread_cpu();

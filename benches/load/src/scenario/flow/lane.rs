@@ -313,11 +313,18 @@ impl Lane {
 
     /// Receives what there is.
     fn turn(&mut self, shape: &Shape, shared: &Shared, wait: Duration) -> Result<()> {
-        let Self { pool, groups, members, received, .. } = self;
+        let Self { pool, groups, members, received, publishers, .. } = self;
         let mut fault = None;
         pool.turn(wait, |id, now, notice| {
-            // Of those that are no members, publishers are missed at their next SEND.
-            let Some(member) = members.get(id).copied().flatten() else { return };
+            let Some(member) = members.get(id).copied().flatten() else {
+                // Whoever else is in the pool may come and go.
+                if let Notice::Ended(reason) = notice
+                    && publishers.contains(&id)
+                {
+                    fault = Some(format!("publisher {id}: {reason}"));
+                }
+                return;
+            };
             match notice {
                 Notice::Event(Event::Message(payload)) => {
                     if let Err(what) = received.take(member, payload, groups, shape, (shared, shared.nanos(now))) {

@@ -60,7 +60,11 @@ impl Group {
     pub(super) fn new(number: usize, subscribers: usize, shape: &Shape, subject: &Subject) -> Self {
         let received_at = destination(&shape.destination, number);
         let user = shape.user.as_ref().map(|name| destination(name, number));
-        let sent_to = user.as_ref().map_or_else(|| received_at.clone(), |user| user_destination(user, &received_at));
+        let sent_to = match (&subject.send_to, user) {
+            (Some(pattern), _) => destination(pattern, number),
+            (None, Some(user)) => user_destination(&user, &received_at),
+            (None, None) => received_at.clone(),
+        };
         let target = &subject.target;
         let bound = if shape.rate.is_some() { 0 } else { shape.in_flight };
         Self {

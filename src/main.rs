@@ -31,6 +31,7 @@ enum Command {
     Serve(Serve),
     /// Run several nodes on this machine, with a private Redis and a private RabbitMQ, to try them.
     Dev(Dev),
+    Bench(Box<stampede_load::cli::Bench>),
     /// Read the configuration, say what is wrong with it, and leave with status 0 or 1.
     CheckConfig {
         /// The file to check.
@@ -93,6 +94,7 @@ Examples:
   stampede --config stampede.toml              with your destinations, routes and limits
   stampede dev                                 two nodes that work together, to try
   stampede --listen 0.0.0.0:8080               reachable from other machines
+  stampede bench ws://127.0.0.1:8080/ws        how fast is it, and does every message arrive once and in order
   stampede check-config --config stampede.toml
   stampede print-config > stampede.toml        a file to start from
   stampede token --config stampede.toml --user ann
@@ -106,6 +108,7 @@ fn main() -> ExitCode {
         None => serve(arguments.serve),
         Some(Command::Serve(serve_arguments)) => serve(serve_arguments),
         Some(Command::Dev(dev_arguments)) => develop(dev_arguments),
+        Some(Command::Bench(bench)) => bench.run(),
         Some(Command::CheckConfig { config }) => check(config),
         Some(Command::PrintConfig) => {
             say(stampede::config::DOCUMENTED.trim_end());

@@ -4,19 +4,22 @@
 //! end has come too (epoll(7)), so a turn costs one `read` per readable socket.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    rc::Rc,
+    os::fd::{AsRawFd, OwnedFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream, unix::SourceFd};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     Error, Result,
     client::{self, Event, Phase, Script},
+    stream::Stream,
 };
 
 /// Index of a connection in its pool.
@@ -38,21 +41,26 @@ pub struct Pool {
     events: Events,
     conns: Slab<Conn>,
     buf: Vec<u8>,
+    /// Wakes a turn at a time finer than the milliseconds that epoll counts in.
+    timer: Option<OwnedFd>,
+    /// Which of the pools of this process it is: each connects from addresses of its own.
+    number: usize,
+    sources: Arc<[IpAddr]>,
 }
 
 /// How one connection is made.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// What it says until it is ready.
-    pub script: Rc<Script>,
+    pub script: Arc<Script>,
     /// Size of its receive buffer in the kernel, where it shall not be the default.
     pub receive_buffer: Option<usize>,
 }
 
 #[derive(Debug)]
 struct Conn {
-    stream: TcpStream,
-    script: Rc<Script>,
+    stream: Stream,
+    script: Arc<Script>,
     phase: Phase,
     /// Does not read once it is ready.
     deaf: bool,
@@ -71,7 +79,53 @@ impl Pool {
     pub fn new() -> Result<Self> {
         let poll = Poll::new().map_err(Error::system("creating an epoll instance"))?;
         let events = Events::with_capacity(1024);
-        Ok(Self { poll, events, conns: Slab::new(), buf: vec![0; READ_ROOM] })
+        let sources = Arc::from([]);
+        Ok(Self { poll, events, conns: Slab::new(), buf: vec![0; READ_ROOM], timer: None, number: 0, sources })
+    }
+
+    /// The pool of this number among several, connecting from these addresses in turn, or from what fits.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn numbered(number: usize, sources: &Arc<[IpAddr]>) -> Result<Self> {
+        Ok(Self { number, sources: Arc::clone(sources), ..Self::new()? })
+    }
+
+    /// What lets another thread end a [`turn`](Self::turn).
+    ///
+    /// # Errors
+    ///
+    /// Where the system has none to give.
+    pub fn waker(&self) -> Result<Waker> {
+        Waker::new(self.poll.registry(), WAKER).map_err(Error::system("creating an event descriptor"))
+    }
+
+    /// Makes the next turn end in so much time, if it did not before.
+    ///
+    /// # Errors
+    ///
+    /// Where the system has no timer to give.
+    pub fn wake_in(&mut self, wait: Duration) -> Result<()> {
+        let timer = match &self.timer {
+            Some(timer) => timer,
+            None => {
+                let what = || Error::system("creating a timer");
+                let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+                let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)
+                    .map_err(|error| what()(error.into()))?;
+                let descriptor = timer.as_raw_fd();
+                self.poll.registry().register(&mut SourceFd(&descriptor), TIMER, Interest::READABLE).map_err(what())?;
+                self.timer.insert(timer)
+            }
+        };
+        // All zeroes would stop it.
+        let nanos = wait.subsec_nanos().max(u32::from(wait.is_zero()));
+        let value = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: nanos.into() };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        rustix::time::timerfd_settime(timer, TimerfdTimerFlags::empty(), &once)
+            .map(drop)
+            .map_err(|error| Error::system("setting a timer")(error.into()))
     }
 
     /// Begins to connect; a later [`turn`](Self::turn) tells when it is ready.
@@ -81,22 +135,23 @@ impl Pool {
     /// Where the system refuses another socket.
     pub fn open(&mut self, plan: &Plan) -> Result<Id> {
         let server = plan.script.server();
-        let source = source_address(server, self.conns.len());
-        let stream = start_connect(server, source, plan.receive_buffer)
+        let source = source_address(server, self.conns.len(), self.number, &self.sources);
+        let socket = start_connect(server, source, plan.receive_buffer)
             .map_err(Error::system(format!("connecting number {} to {server}", self.conns.len() + 1)))?;
+        let stream = Stream::new(socket, plan.script.secure())?;
         let entry = self.conns.vacant_entry();
         let id = entry.key();
         let conn = entry.insert(Conn {
             stream,
-            script: Rc::clone(&plan.script),
+            script: Arc::clone(&plan.script),
             phase: Phase::Upgrading,
             deaf: false,
             partial: Vec::new(),
-            out: plan.script.upgrade().to_vec(),
+            out: plan.script.upgrade(),
         });
         self.poll
             .registry()
-            .register(&mut conn.stream, Token(id), Interest::READABLE | Interest::WRITABLE)
+            .register(conn.stream.socket(), Token(id), Interest::READABLE | Interest::WRITABLE)
             .map_err(Error::system("registering a socket"))?;
         Ok(id)
     }
@@ -119,9 +174,20 @@ impl Pool {
             conn.out.extend_from_slice(bytes);
             return Ok(());
         }
-        let sent = write_some(&mut conn.stream, bytes).map_err(Error::system("writing to the server"))?;
+        let sent = conn.stream.write(bytes).map_err(Error::system("writing to the server"))?;
         conn.out.extend_from_slice(&bytes[sent..]);
         Ok(())
+    }
+
+    /// Bytes that the socket of this connection did not take yet.
+    #[must_use]
+    pub fn unsent(&self, id: Id) -> usize {
+        self.conns.get(id).map_or(0, |conn| conn.out.len())
+    }
+
+    /// Ends every connection at once, without a word.
+    pub fn cut(&mut self) {
+        self.conns.clear();
     }
 
     /// Sends a Close frame; the connection has ended once the server has closed it (RFC 6455 section 7.1.1). The end that
@@ -174,6 +240,7 @@ impl Pool {
         }
         for event in &self.events {
             let id = event.token().0;
+            // The waker and the timer are nobody's number.
             let Some(conn) = self.conns.get_mut(id) else { continue };
             let heard = if event.is_readable() || event.is_read_closed() || event.is_error() {
                 let now = Instant::now();
@@ -225,17 +292,18 @@ impl Conn {
             let used = client::take(&mut self.phase, &self.script, filled, &mut self.out, &mut on)?;
             self.partial.clear();
             self.partial.extend_from_slice(&filled[used..]);
-            if filled.len() < buf.len() && !end {
+            if filled.len() < buf.len() && !end && self.stream.short_read_is_all() {
                 return Ok(());
             }
         }
     }
 
     fn flush(&mut self) -> Result<(), String> {
+        let lost = |error| format!("connection lost: {error}");
         if self.out.is_empty() {
-            return Ok(());
+            return self.stream.flush().map_err(lost);
         }
-        let sent = write_some(&mut self.stream, &self.out).map_err(|error| format!("connection lost: {error}"))?;
+        let sent = self.stream.write(&self.out).map_err(lost)?;
         self.out.drain(..sent);
         Ok(())
     }
@@ -248,10 +316,14 @@ const READ_ROOM: usize = 256 << 10;
 const CONNECTIONS_PER_SOURCE: usize = 7_000;
 
 /// The address to connect from; `None` leaves the choice to the system. On loopback every address of 127/8 is ours.
-fn source_address(server: SocketAddr, open: usize) -> Option<SocketAddr> {
+fn source_address(server: SocketAddr, open: usize, pool: usize, sources: &[IpAddr]) -> Option<SocketAddr> {
+    let block = open / CONNECTIONS_PER_SOURCE;
+    if !sources.is_empty() {
+        return Some(SocketAddr::new(sources[(block + pool) % sources.len()], 0));
+    }
     let IpAddr::V4(ip) = server.ip() else { return None };
-    let block = (open / CONNECTIONS_PER_SOURCE) % 200;
-    (ip.is_loopback() && block > 0).then(|| SocketAddr::from((Ipv4Addr::new(127, 0, 1, block as u8), 0)))
+    let own = Ipv4Addr::new(127, 0, 1 + (pool % 200) as u8, (block % 250) as u8);
+    (ip.is_loopback() && (block > 0 || pool > 0)).then(|| SocketAddr::from((own, 0)))
 }
 
 fn start_connect(server: SocketAddr, source: Option<SocketAddr>, buffer: Option<usize>) -> io::Result<TcpStream> {
@@ -275,13 +347,8 @@ fn start_connect(server: SocketAddr, source: Option<SocketAddr>, buffer: Option<
 /// `connect` on a non-blocking socket: under way.
 const EINPROGRESS: i32 = 115;
 
-fn write_some(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    match stream.write(bytes) {
-        // A socket that is still connecting answers ENOTCONN.
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => Ok(0),
-        other => other,
-    }
-}
+const WAKER: Token = Token(usize::MAX - 1);
+const TIMER: Token = Token(usize::MAX - 2);
 
 #[cfg(test)]
 mod tests {
@@ -290,9 +357,28 @@ mod tests {
     #[test]
     fn many_connections_come_from_many_addresses() {
         let server = SocketAddr::from(([127, 0, 0, 1], 80));
-        assert_eq!(source_address(server, CONNECTIONS_PER_SOURCE - 1), None);
-        let second = source_address(server, CONNECTIONS_PER_SOURCE).map(|address| address.ip());
-        assert_eq!(second, Some(IpAddr::from([127, 0, 1, 1])));
-        assert_eq!(source_address(SocketAddr::from(([10, 0, 0, 1], 80)), 1 << 20), None);
+        assert_eq!(source_address(server, CONNECTIONS_PER_SOURCE - 1, 0, &[]), None);
+        let from = |open, pool| source_address(server, open, pool, &[]).map(|address| address.ip());
+        assert_eq!(from(CONNECTIONS_PER_SOURCE, 0), Some(IpAddr::from([127, 0, 1, 1])));
+        assert_eq!(from(0, 1), Some(IpAddr::from([127, 0, 2, 0])));
+        let elsewhere = SocketAddr::from(([10, 0, 0, 1], 80));
+        assert_eq!(source_address(elsewhere, 1 << 20, 0, &[]), None);
+        let given = [IpAddr::from([10, 0, 0, 2]), IpAddr::from([10, 0, 0, 3])];
+        let third = source_address(elsewhere, CONNECTIONS_PER_SOURCE * 3, 0, &given).map(|address| address.ip());
+        assert_eq!(third, Some(given[1]));
+    }
+
+    #[test]
+    fn a_turn_ends_when_another_thread_or_the_timer_wants_it() {
+        let mut pool = Pool::new().unwrap();
+        let waker = pool.waker().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| waker.wake().unwrap());
+            pool.turn(Duration::from_secs(600), |_, _, _| {}).unwrap();
+        });
+        for _ in 0..2 {
+            pool.wake_in(Duration::from_micros(100)).unwrap();
+            pool.turn(Duration::from_secs(600), |_, _, _| {}).unwrap();
+        }
     }
 }

@@ -31,6 +31,13 @@ pub fn cpu_of_group(leader: u32) -> Result<Duration> {
     Ok(stats.filter(|stat| group_of(stat) == Some(leader)).filter_map(|stat| cpu_of(&stat)).sum())
 }
 
+/// User and system time of this thread so far.
+#[must_use]
+pub fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
+}
+
 /// Time that all cores together were busy so far, or taken by another machine on the same hardware.
 ///
 /// # Errors
@@ -78,6 +85,15 @@ pub struct Reading {
     pub server: Option<Duration>,
     /// CPU time of this process.
     pub own: Duration,
+}
+
+impl Reading {
+    /// Adds another span.
+    pub fn add(&mut self, other: &Self) {
+        self.wall += other.wall;
+        self.own += other.own;
+        self.server = self.server.zip(other.server).map(|(one, two)| one + two);
+    }
 }
 
 impl Meter {

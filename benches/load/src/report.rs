@@ -5,7 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use crate::process::Reading;
+use crate::{process::Reading, scenario::flow::Tally};
 
 /// The result of one run.
 #[derive(Debug, Clone)]
@@ -14,6 +14,7 @@ pub struct Report {
     pub title: String,
     figures: Vec<Figure>,
     notes: Vec<String>,
+    sound: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -23,11 +24,39 @@ struct Figure {
     unit: &'static str,
 }
 
+impl Figure {
+    /// Its name without the unit, which stands behind the value.
+    fn label(&self) -> &'static str {
+        if self.name == "kib_each" {
+            return "resident";
+        }
+        let unit = ["_us", "_kib", "_ms", "_s"].into_iter().find_map(|unit| self.name.strip_suffix(unit));
+        unit.unwrap_or(self.name)
+    }
+
+    /// With the unit.
+    fn value(&self) -> String {
+        format!("{}{}", self.shown(), self.unit())
+    }
+
+    fn shown(&self) -> String {
+        // What is counted comes in whole numbers.
+        if self.unit.is_empty() && self.value.abs() < 1000.0 && self.value.fract() == 0.0 {
+            return format!("{:.0}", self.value);
+        }
+        number(self.value)
+    }
+
+    fn unit(&self) -> String {
+        if self.unit.starts_with('µ') { format!(" {}", self.unit) } else { self.unit.to_owned() }
+    }
+}
+
 impl Report {
     /// A report without figures.
     #[must_use]
     pub fn new(title: String) -> Self {
-        Self { title, figures: Vec::new(), notes: Vec::new() }
+        Self { title, figures: Vec::new(), notes: Vec::new(), sound: true }
     }
 
     /// Adds a figure.
@@ -42,6 +71,11 @@ impl Report {
 
     /// Adds rate and cost of `count` things done in the span of `reading`.
     pub fn add_work(&mut self, count: u64, reading: &Reading) {
+        self.add_work_of(count, reading, None);
+    }
+
+    /// The same where the load came from several threads, of which the busiest took this share of a core.
+    pub fn add_work_of(&mut self, count: u64, reading: &Reading, busiest: Option<f64>) {
         let seconds = reading.wall.as_secs_f64().max(f64::MIN_POSITIVE);
         let each = count.max(1) as f64;
         self.add("count", count as f64, "");
@@ -52,8 +86,9 @@ impl Report {
         }
         let own = 100.0 * reading.own.as_secs_f64() / seconds;
         self.add("load_cpu", own, "%");
+        let busiest = busiest.map_or(own, |share| 100.0 * share);
         // CPU times come in hundredths of a second: a share of a short span means nothing.
-        if own > CLIENT_BOUND && seconds >= 0.5 {
+        if busiest > CLIENT_BOUND && seconds >= 0.5 {
             self.note("the load generator was the bottleneck: read the CPU figures, not the rate");
         }
     }
@@ -63,6 +98,42 @@ impl Report {
         for (name, quantile) in [("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999), ("max_us", 1.0)] {
             self.add(name, times.0.value_at_quantile(quantile) as f64, "µs");
         }
+    }
+
+    /// Adds what went wrong with messages.
+    pub fn add_tally(&mut self, tally: &Tally) {
+        let Tally { lost, duplicates, reordered, strays, late } = *tally;
+        let all = [("lost", lost), ("duplicates", duplicates), ("out_of_order", reordered), ("misdirected", strays)];
+        for (name, count) in all {
+            self.add(name, count as f64, "");
+        }
+        if late > 0 {
+            self.add("undelivered", late as f64, "");
+        }
+        if !tally.is_clean() {
+            self.sound = false;
+            self.note(format!("NOT SOUND: {tally}"));
+        }
+    }
+
+    /// Adds how often connections were refused that had to be made anew.
+    pub fn add_refused(&mut self, refused: u64) {
+        self.add("refused", refused as f64, "");
+        if refused > 0 {
+            self.note(format!("the server ended {refused} connections before they were ready"));
+        }
+    }
+
+    /// Whether every message came once, in order and to the right one.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.sound
+    }
+
+    /// What the figures do not say.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// A figure by its name.
@@ -75,9 +146,8 @@ impl Report {
     #[must_use]
     pub fn line(&self) -> String {
         let mut line = format!("{:<44}", self.title);
-        for Figure { name, value, unit } in &self.figures {
-            let name = name.strip_suffix("_us").unwrap_or(name);
-            line += &format!(" | {name} {}{}{unit}", number(*value), if unit.starts_with('µ') { " " } else { "" });
+        for figure in &self.figures {
+            line += &format!(" | {} {}", figure.label(), figure.value());
         }
         for note in &self.notes {
             line += &format!(" | {note}");
@@ -85,12 +155,25 @@ impl Report {
         line
     }
 
+    /// Several lines, for a person who looks at one run.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = self.title.clone();
+        for figure in &self.figures {
+            text += &format!("\n  {:<16}{:>14}{}", figure.label().replace('_', " "), figure.shown(), figure.unit());
+        }
+        for note in &self.notes {
+            text += &format!("\n  ! {note}");
+        }
+        text
+    }
+
     /// The same as an object; the units are in the names or per second, per cent, bytes.
     #[must_use]
     pub fn json(&self) -> Value {
         let figures: Map<String, Value> =
             self.figures.iter().map(|figure| (figure.name.to_owned(), json!(figure.value))).collect();
-        json!({ "run": self.title, "figures": figures, "notes": self.notes })
+        json!({ "run": self.title, "figures": figures, "notes": self.notes, "sound": self.sound })
     }
 }
 
@@ -132,6 +215,11 @@ impl Times {
         self.0.value_at_quantile(share) as f64
     }
 
+    /// Adds all of another.
+    pub fn merge(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("both have the same bounds");
+    }
+
     /// Forgets them all.
     pub fn clear(&mut self) {
         self.0.reset();
@@ -150,7 +238,7 @@ impl Default for Times {
     }
 }
 
-/// Share of a core, in per cent, above which our one thread is what limits the rate.
+/// Share of a core, in per cent, above which a thread of ours is what limits the rate.
 const CLIENT_BOUND: f64 = 85.0;
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub(super) struct Latency {
 impl Latency {
     pub(super) fn run(&self, bench: &mut Bench) -> Result<Report> {
         let nodes = Nodes::start(&bench.program, &bench.rabbit, &[])?;
-        let shape = Shape { rate: Some(self.rate), in_flight: 1000, ..users(1, 1000) };
+        let shape = Shape { rate: Some(self.rate), ..users(1, 1000) };
         let (outcome, costs) = measured(&nodes, shape, self.seconds, || {})?;
         let mut report = Report::new(format!("user message, {}/s, {BODY} B", self.rate));
         costs.add(&mut report, outcome.delivered)?;
@@ -60,7 +60,7 @@ impl Throughput {
         let (counts, over) = (AtomicBool::new(false), AtomicBool::new(false));
         let receipts = thread::scope(|scope| {
             let probe = scope.spawn(|| receipts(&a, &b, &counts, &over));
-            let shape = Shape { rate: Some(half / self.pairs as f64), ..users(self.pairs, self.in_flight) };
+            let shape = Shape { rate: Some(half), ..users(self.pairs, self.in_flight) };
             let outcome = measured(&nodes, shape, self.seconds, || counts.store(true, Ordering::Release));
             over.store(true, Ordering::Release);
             let receipts = probe.join().map_err(|_| Error::Usage("the probe panicked".to_owned()))?;
@@ -98,13 +98,11 @@ impl Fanout {
 fn users(pairs: usize, in_flight: usize) -> Shape {
     Shape {
         groups: pairs,
-        subscribers: 1,
-        publishers: 1,
         in_flight,
         body: BODY,
-        rate: None,
         destination: OWN.to_owned(),
         user: Some("bench-{}".to_owned()),
+        ..Shape::default()
     }
 }
 
@@ -113,11 +111,11 @@ fn measured(nodes: &Nodes, shape: Shape, seconds: f64, begin: impl FnOnce()) -> 
     let (a, b) = nodes.subjects()?;
     let running = || {
         let mut flow = Flow::open_between(&a, &b, shape)?;
-        let bounds = |seconds| Bounds { messages: u64::MAX, seconds, warm_up: 0.0 };
-        flow.run(&bounds(seconds / 5.0), None, |_| Ok(()))?;
+        let bounds = |seconds| Bounds::lasting(seconds, 0.0);
+        flow.run(&a, &bounds(seconds / 5.0), |_| Ok(()))?;
         begin();
         let costs = nodes.costs()?;
-        Ok((flow.run(&bounds(seconds), None, |_| Ok(()))?, costs))
+        Ok((flow.run(&a, &bounds(seconds), |_| Ok(()))?.sound()?, costs))
     };
     running().map_err(|error: Error| Error::Server(format!("{error}; last words:\n{}", nodes.last_words())))
 }

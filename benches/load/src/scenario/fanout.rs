@@ -3,6 +3,7 @@
 use super::{
     Subject,
     flow::{Bounds, Flow, Shape},
+    pace,
 };
 use crate::{Result, report::Report};
 
@@ -15,14 +16,17 @@ pub struct Fanout {
     /// Publishers, who take turns
     #[arg(long, default_value_t = 1)]
     pub publishers: usize,
-    /// Messages sent and not yet received by all subscribers
+    /// Closed loop: messages sent and not yet received by all subscribers
     #[arg(long, default_value_t = 16)]
     pub in_flight: usize,
-    /// Bytes of each body
+    /// Open loop: messages per second, due whatever the server does; latency counts from when they were due
+    #[arg(long, conflicts_with = "in_flight")]
+    pub rate: Option<f64>,
+    /// Bytes of each body, 36 at least
     #[arg(long, default_value_t = 128)]
     pub body: usize,
     /// The destination
-    #[arg(long, default_value = "/topic/bench")]
+    #[arg(skip = "/topic/bench".to_owned())]
     pub destination: String,
     /// When it ends
     #[command(flatten)]
@@ -30,27 +34,25 @@ pub struct Fanout {
 }
 
 impl Fanout {
+    /// What stands in its report.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let Self { subscribers, publishers, in_flight, body, rate, .. } = self;
+        format!("fanout {publishers}->{subscribers}, {body} B, {}", pace(*in_flight, *rate))
+    }
+
     /// Runs it.
     ///
     /// # Errors
     ///
     /// See [`Flow::run`].
     pub fn run(&self, subject: &Subject) -> Result<Report> {
-        let Self { subscribers, publishers, in_flight, body, .. } = *self;
-        let shape = Shape {
-            groups: 1,
-            subscribers,
-            publishers,
-            in_flight,
-            body,
-            rate: None,
-            destination: self.destination.clone(),
-            user: None,
-        };
-        let outcome = Flow::open(subject, shape)?.run(&self.bounds, subject.pid, |_| Ok(()))?;
-        let mut report = Report::new(format!("fanout {publishers}->{subscribers}, {body} B, {in_flight} in flight"));
-        report.add_work(outcome.delivered, &outcome.reading);
-        report.add_times(&outcome.times);
+        let Self { subscribers, publishers, in_flight, body, rate, .. } = *self;
+        let destination = self.destination.clone();
+        let shape = Shape { subscribers, publishers, in_flight, body, rate, destination, ..Shape::default() };
+        let outcome = Flow::open(subject, shape)?.run(subject, &self.bounds, |_| Ok(()))?;
+        let mut report = Report::new(self.title());
+        outcome.report(&mut report);
         Ok(report)
     }
 }

@@ -24,7 +24,7 @@ pub struct HeartBeat {
     #[arg(long, default_value_t = 30.0)]
     pub seconds: f64,
     /// The destination every connection subscribes to
-    #[arg(long, default_value = "/topic/bench")]
+    #[arg(skip = "/topic/bench".to_owned())]
     pub destination: String,
 }
 

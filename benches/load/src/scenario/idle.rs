@@ -1,8 +1,14 @@
 //! Memory of connections that do nothing: before, with them, and after they have left.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
-use super::{Subject, destination, open_all};
+use super::{
+    Subject,
+    storm::{Storm, pools},
+};
 use crate::{
     Error, Result,
     pool::{Notice, Pool},
@@ -16,9 +22,12 @@ pub struct Idle {
     /// Connections
     #[arg(long, default_value_t = 10_000)]
     pub count: usize,
-    /// Destination to subscribe to, {} standing for the number of the connection
-    #[arg(long, default_value = "/topic/bench")]
+    /// Destination to subscribe to, {n} standing for the number of the connection
+    #[arg(skip = "/topic/bench".to_owned())]
     pub destination: String,
+    /// A shell command to run before memory is read, for example one that collects a server's garbage
+    #[arg(long, value_name = "COMMAND")]
+    pub settle: Option<String>,
     /// Seconds at most until the memory has settled
     #[arg(long, default_value_t = 40.0)]
     pub seconds: f64,
@@ -32,26 +41,28 @@ impl Idle {
     /// Where a connection is not made or does not last.
     pub fn run(&self, subject: &Subject) -> Result<Report> {
         let pid = subject.known_pid()?;
-        let mut pool = Pool::new()?;
-        let before = self.settled(pid, &mut pool, 0, STILL)?;
-        let one_plan = (!self.destination.contains("{}")).then(|| subject.plan(Some(&self.destination)));
-        let ids = open_all(
-            &mut pool,
-            (0..self.count).map(|n| match &one_plan {
-                Some(plan) => plan.clone(),
-                None => subject.plan(Some(&destination(&self.destination, n))),
-            }),
-        )?;
-        let with = self.settled(pid, &mut pool, self.count, STILL)?;
-        for id in ids {
-            pool.close(id)?;
+        let mut pools = pools(subject, self.count)?;
+        let before = self.settled(subject, pid, &mut pools, 0, STILL)?;
+        let storm = Storm {
+            count: self.count,
+            concurrency: CONCURRENCY,
+            rate: None,
+            seconds: f64::from(u16::MAX),
+            warm_up: 0.0,
+            destination: self.destination.clone(),
+            leaves: false,
+        };
+        storm.run(subject, &mut pools)?;
+        let with = self.settled(subject, pid, &mut pools, self.count, STILL)?;
+        for pool in &mut pools {
+            for id in pool.ids() {
+                pool.close(id)?;
+            }
         }
         let closed = Instant::now();
-        let after = self.settled(pid, &mut pool, 0, STILL_AFTER)?;
+        let after = self.settled(subject, pid, &mut pools, 0, STILL_AFTER)?;
         let waited = closed.elapsed();
-        if !pool.is_empty() {
-            return Err(Error::Server(format!("left {} closed connections open", pool.len())));
-        }
+        let left: usize = pools.iter().map(Pool::len).sum();
         let each = (with as f64 - before as f64) / self.count.max(1) as f64;
         let kib = |bytes: u64| bytes as f64 / 1024.0;
         let mut report = Report::new(format!("idle, {} connections", self.count));
@@ -61,25 +72,37 @@ impl Idle {
         report.add("after_kib", kib(after), " KiB");
         report.add("kept_kib", kib(after) - kib(before), " KiB");
         report.add("waited_s", waited.as_secs_f64(), " s");
+        if left > 0 {
+            report.note(format!("the server left {left} closed connections open"));
+        }
         Ok(report)
     }
 
     /// Resident memory once it has not moved for `still`; `open` connections must last meanwhile.
-    fn settled(&self, pid: u32, pool: &mut Pool, open: usize, still: Duration) -> Result<u64> {
+    fn settled(&self, subject: &Subject, pid: u32, pools: &mut [Pool], open: usize, still: Duration) -> Result<u64> {
         let give_up = Instant::now() + Duration::from_secs_f64(self.seconds);
         let mut last = process::rss(pid)?;
         let mut since = Instant::now();
-        while since.elapsed() < still && Instant::now() < give_up {
+        let mut settled = false;
+        while Instant::now() < give_up {
+            if since.elapsed() >= still {
+                let Some(command) = self.settle.as_ref().filter(|_| !settled) else { break };
+                settled = true;
+                run_shell(command)?;
+                since = Instant::now();
+            }
             let mut ended = None;
             let pause = Instant::now() + LOOK_EVERY;
             while Instant::now() < pause {
-                pool.turn(pause.saturating_duration_since(Instant::now()), |_, _, notice| {
-                    if let Notice::Ended(reason) = notice {
-                        ended = Some(reason);
-                    }
-                })?;
+                for pool in &mut *pools {
+                    pool.turn(LOOK_EVERY / 10, |_, _, notice| {
+                        if let Notice::Ended(reason) = notice {
+                            ended = Some(reason);
+                        }
+                    })?;
+                }
             }
-            if pool.len() < open {
+            if pools.iter().map(Pool::len).sum::<usize>() < open {
                 return Err(Error::Server(format!("an idle connection ended: {}", ended.unwrap_or_default())));
             }
             let now = process::rss(pid)?;
@@ -87,11 +110,23 @@ impl Idle {
                 since = Instant::now();
                 last = now;
             }
+            subject.progress.line(Instant::now(), || {
+                format!("{open} connections, {} KiB resident, waiting until it stands still", now >> 10)
+            });
         }
+        subject.progress.clear();
         process::rss(pid)
     }
 }
 
+fn run_shell(command: &str) -> Result<()> {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::null());
+    let status = shell.status().map_err(Error::system(format!("running {command}")))?;
+    if status.success() { Ok(()) } else { Err(Error::Usage(format!("{command}: {status}"))) }
+}
+
+const CONCURRENCY: usize = 64;
 /// Memory that has not moved for so long is taken to have settled.
 const STILL: Duration = Duration::from_secs(2);
 /// The same after the end: allocators give back what is free only with a delay.

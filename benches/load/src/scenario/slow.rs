@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     Subject,
     flow::{Bounds, Flow, Shape},
-    open_all,
+    open_all, pace,
 };
 use crate::{
     Result,
@@ -29,62 +29,72 @@ pub struct Slow {
     /// Seconds without the slow one, and as many with it
     #[arg(long, default_value_t = 15.0)]
     pub seconds: f64,
+    /// Closed loop instead of a rate: messages sent and not yet received by all who read
+    #[arg(long, conflicts_with = "rate")]
+    pub in_flight: Option<usize>,
     /// The destination
-    #[arg(long, default_value = "/topic/bench")]
+    #[arg(skip = "/topic/bench".to_owned())]
     pub destination: String,
 }
 
 impl Slow {
+    /// What stands in its report.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let loop_ = pace(self.in_flight.unwrap_or(1), self.in_flight.is_none().then_some(self.rate));
+        format!("slow, 1 of {}, {} B at {loop_}", self.subscribers + 1, self.body)
+    }
+
     /// Runs it.
     ///
     /// # Errors
     ///
     /// See [`Flow::run`]; that the slow one is let go is no error.
     pub fn run(&self, subject: &Subject) -> Result<Report> {
-        let pid = subject.known_pid()?;
         let shape = Shape {
-            groups: 1,
             subscribers: self.subscribers,
-            publishers: 1,
-            // Far above what one second brings: the pace is set by the rate.
-            in_flight: (self.rate.max(1.0) * 2.0) as usize,
+            in_flight: self.in_flight.unwrap_or(1),
             body: self.body,
-            rate: Some(self.rate),
+            rate: self.in_flight.is_none().then_some(self.rate),
             destination: self.destination.clone(),
-            user: None,
+            ..Shape::default()
         };
-        let bounds = Bounds { messages: u64::MAX, seconds: self.seconds, warm_up: 0.5 };
+        let bounds = Bounds::lasting(self.seconds, 0.5);
         let mut flow = Flow::open(subject, shape)?;
-        let without = flow.run(&bounds, subject.pid, |_| Ok(()))?;
-        let before = process::rss(pid)?;
+        let without = flow.run(subject, &bounds, |_| Ok(()))?;
+        let resident = || subject.pid.map_or(Ok(0), process::rss);
+        let before = resident()?;
         let slow = Plan { receive_buffer: Some(SMALL_BUFFER), ..subject.plan(Some(&self.destination)) };
-        let slow = open_all(&mut flow.pool, [slow])?[0];
-        flow.pool.set_deaf(slow, true);
+        let slow = open_all(flow.pool(), [slow])?[0];
+        flow.pool().set_deaf(slow, true);
         let (mut most, mut looked) = (before, Instant::now());
-        let with = flow.run(&bounds, subject.pid, |now| {
+        let with = flow.run(subject, &bounds, |now| {
             if now - looked > LOOK_EVERY {
                 looked = now;
-                most = most.max(process::rss(pid)?);
+                most = most.max(resident()?);
             }
             Ok(())
         })?;
-        let mut report =
-            Report::new(format!("slow, 1 of {}, {} B at {}/s", self.subscribers + 1, self.body, self.rate));
+        let mut report = Report::new(self.title());
         for (name, p99, cpu, outcome) in [
             ("rate_without", "p99_without_us", "cpu_without_us", &without),
             ("rate_with", "p99_with_us", "cpu_with_us", &with),
         ] {
             let figures = {
                 let mut inner = Report::new(String::new());
-                inner.add_work(outcome.delivered, &outcome.reading);
-                inner.add_times(&outcome.times);
+                outcome.report(&mut inner);
                 inner
             };
             report.add(name, figures.figure("rate").unwrap_or_default(), "/s");
             report.add(p99, figures.figure("p99_us").unwrap_or_default(), "µs");
-            report.add(cpu, figures.figure("cpu_us").unwrap_or_default(), "µs each");
+            if let Some(cost) = figures.figure("cpu_us") {
+                report.add(cpu, cost, "µs each");
+            }
         }
-        report.add("growth_kib", (most - before) as f64 / 1024.0, " KiB");
+        report.add_tally(&with.tally);
+        if subject.pid.is_some() {
+            report.add("growth_kib", (most - before) as f64 / 1024.0, " KiB");
+        }
         let (read, end) = drain(&mut flow, slow);
         report.add("slow_got", read as f64, "");
         report.note(end.map_or_else(|| "the slow one was kept".to_owned(), |why| format!("the slow one: {why}")));
@@ -94,12 +104,12 @@ impl Slow {
 
 /// Lets the slow one read at last: how many messages had been on their way to it, and why it was let go.
 fn drain(flow: &mut Flow, slow: Id) -> (u64, Option<String>) {
-    flow.pool.set_deaf(slow, false);
+    flow.pool().set_deaf(slow, false);
     let mut read = 0;
-    let mut end = flow.pool.catch_up(slow, |_| read += 1).err();
+    let mut end = flow.pool().catch_up(slow, |_| read += 1).err();
     let mut last = Instant::now();
     while end.is_none() && last.elapsed() < LOOK_EVERY * 8 {
-        let turn = flow.pool.turn(LOOK_EVERY, |id, now, notice| {
+        let turn = flow.pool().turn(LOOK_EVERY, |id, now, notice| {
             if id == slow {
                 last = now;
                 match notice {

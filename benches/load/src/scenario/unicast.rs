@@ -3,23 +3,27 @@
 use super::{
     Subject,
     flow::{Bounds, Flow, Shape},
+    pace,
 };
 use crate::{Result, report::Report};
 
-/// Pairs of one publisher and one subscriber
+/// Pairs of one publisher and one subscriber, each with a destination of its own
 #[derive(Debug, Clone, clap::Args)]
 pub struct Unicast {
     /// Pairs, all at work at the same time
     #[arg(long, default_value_t = 100)]
     pub pairs: usize,
-    /// Messages per pair that are sent and not yet received
+    /// Closed loop: messages per pair that are sent and not yet received
     #[arg(long, default_value_t = 1)]
     pub in_flight: usize,
-    /// Bytes of each body
+    /// Open loop: messages per second of all pairs together, due whatever the server does
+    #[arg(long, conflicts_with = "in_flight")]
+    pub rate: Option<f64>,
+    /// Bytes of each body, 36 at least
     #[arg(long, default_value_t = 128)]
     pub body: usize,
-    /// The destinations, {} standing for the number of the pair
-    #[arg(long, default_value = "/queue/bench-{}")]
+    /// The destinations, {n} standing for the number of the pair
+    #[arg(skip = "/queue/bench-{n}".to_owned())]
     pub destination: String,
     /// When it ends
     #[command(flatten)]
@@ -27,27 +31,25 @@ pub struct Unicast {
 }
 
 impl Unicast {
+    /// What stands in its report.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let Self { pairs, in_flight, body, rate, .. } = self;
+        format!("unicast {pairs} pairs, {body} B, {}", pace(*in_flight, *rate))
+    }
+
     /// Runs it.
     ///
     /// # Errors
     ///
     /// See [`Flow::run`].
     pub fn run(&self, subject: &Subject) -> Result<Report> {
-        let Self { pairs, in_flight, body, .. } = *self;
-        let shape = Shape {
-            groups: pairs,
-            subscribers: 1,
-            publishers: 1,
-            in_flight,
-            body,
-            rate: None,
-            destination: self.destination.clone(),
-            user: None,
-        };
-        let outcome = Flow::open(subject, shape)?.run(&self.bounds, subject.pid, |_| Ok(()))?;
-        let mut report = Report::new(format!("unicast {pairs} pairs, {body} B, {in_flight} in flight each"));
-        report.add_work(outcome.delivered, &outcome.reading);
-        report.add_times(&outcome.times);
+        let Self { pairs, in_flight, body, rate, .. } = *self;
+        let destination = self.destination.clone();
+        let shape = Shape { groups: pairs, in_flight, body, rate, destination, ..Shape::default() };
+        let outcome = Flow::open(subject, shape)?.run(subject, &self.bounds, |_| Ok(()))?;
+        let mut report = Report::new(self.title());
+        outcome.report(&mut report);
         Ok(report)
     }
 }

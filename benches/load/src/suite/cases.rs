@@ -26,7 +26,7 @@ type Run = Box<dyn Fn(&Subject) -> Result<Report>>;
 
 /// The real thing.
 pub(super) fn full() -> Vec<Case> {
-    let bounds = || Bounds { messages: u64::MAX, seconds: 4.0, warm_up: 1.0 };
+    let bounds = || Bounds::lasting(4.0, 1.0);
     vec![
         fanout(100, 128, 1, bounds(), "ratio <= 1.4"),
         fanout(100, 128, 16, bounds(), "ratio <= 2"),
@@ -42,7 +42,7 @@ pub(super) fn full() -> Vec<Case> {
 
 /// The same in small: every scenario, every check, no figure worth reading.
 pub(super) fn smoke() -> Vec<Case> {
-    let bounds = || Bounds { messages: 300, seconds: 10.0, warm_up: 0.1 };
+    let bounds = || Bounds { messages: 300, ..Bounds::lasting(10.0, 0.1) };
     vec![
         fanout(10, 128, 1, bounds(), ""),
         fanout(20, 1024, 16, bounds(), ""),
@@ -56,7 +56,7 @@ pub(super) fn smoke() -> Vec<Case> {
 
 fn fanout(subscribers: usize, body: usize, in_flight: usize, bounds: Bounds, aim: &'static str) -> Case {
     let destination = "/topic/bench".to_owned();
-    let scenario = Fanout { subscribers, publishers: 1, in_flight, body, destination, bounds };
+    let scenario = Fanout { subscribers, publishers: 1, in_flight, rate: None, body, destination, bounds };
     Case {
         name: format!("1->{subscribers}, {body} B, {in_flight} in flight"),
         run: Box::new(move |subject| scenario.run(subject)),
@@ -67,7 +67,7 @@ fn fanout(subscribers: usize, body: usize, in_flight: usize, bounds: Bounds, aim
 
 fn unicast(pairs: usize, bounds: Bounds) -> Case {
     let destination = "/queue/bench-{}".to_owned();
-    let scenario = Unicast { pairs, in_flight: 1, body: 128, destination, bounds };
+    let scenario = Unicast { pairs, in_flight: 1, rate: None, body: 128, destination, bounds };
     Case {
         name: format!("unicast, {pairs} pairs"),
         run: Box::new(move |subject| scenario.run(subject)),
@@ -77,7 +77,8 @@ fn unicast(pairs: usize, bounds: Bounds) -> Case {
 }
 
 fn connect(count: usize) -> Case {
-    let scenario = Connect { count, concurrency: 64, seconds: 60.0, destination: "/topic/bench".to_owned() };
+    let scenario =
+        Connect { count, concurrency: 64, rate: None, seconds: 60.0, destination: "/topic/bench".to_owned() };
     Case {
         name: "connect".to_owned(),
         run: Box::new(move |subject| scenario.run(subject)),
@@ -87,7 +88,7 @@ fn connect(count: usize) -> Case {
 }
 
 fn idle(count: usize, seconds: f64) -> Case {
-    let scenario = Idle { count, destination: "/topic/bench".to_owned(), seconds };
+    let scenario = Idle { count, destination: "/topic/bench".to_owned(), seconds, settle: None };
     let column = |label, figure, aim| Column { label, figure, ratio: false, aim };
     Case {
         name: format!("idle, {count} connections"),
@@ -113,7 +114,7 @@ fn heart_beat(count: usize, interval: u64, seconds: f64) -> Case {
 
 fn slow(subscribers: usize, seconds: f64) -> Case {
     let destination = "/topic/bench".to_owned();
-    let scenario = Slow { subscribers, body: 8192, rate: 100.0, seconds, destination };
+    let scenario = Slow { subscribers, body: 8192, rate: 100.0, seconds, in_flight: None, destination };
     let column = |label, figure, aim| Column { label, figure, ratio: false, aim };
     Case {
         name: format!("1 of {} never reads", subscribers + 1),

@@ -81,7 +81,11 @@ impl Suite {
             (Some(program), false) => Server::start(program, &self.server_args, &[], &self.path)?,
             (None, false) => return Ok(None),
         };
-        (case.run)(&server.subject()?).map(Some).map_err(|error| match server.last_words() {
+        let sound = |report: Report| match report.is_sound() {
+            true => Ok(Some(report)),
+            false => Err(Error::Server(report.line())),
+        };
+        (case.run)(&server.subject()?).and_then(sound).map_err(|error| match server.last_words() {
             words if words.is_empty() => error,
             words => Error::Server(format!("{}: {error}; its last words:\n{words}", case.name)),
         })

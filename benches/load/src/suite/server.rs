@@ -49,7 +49,7 @@ impl Server {
 
     /// Where to send the load.
     pub(crate) fn subject(&self) -> Result<Subject> {
-        Ok(Subject { target: self.url.parse()?, pid: Some(self.process.pid()) })
+        Ok(Subject::new(self.url.parse()?, Some(self.process.pid())))
     }
 
     /// The end of what it wrote to its standard error.

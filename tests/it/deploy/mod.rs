@@ -1,6 +1,7 @@
 //! The files in `deploy/`: they say the same thing, their programs accept them, and balancers set up by them do what a
 //! SockJS session and a drain need.
 
+mod addresses;
 mod balancers;
 mod facts;
 mod proxy;

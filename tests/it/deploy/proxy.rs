@@ -37,6 +37,21 @@ impl Proxy {
         Self::start(|address, _, directory| nginx(address, nodes, directory, &["-g", "daemon off; pid nginx.pid;"]))
     }
 
+    /// HAProxy with this section behind `bind`, and this `server` line.
+    pub(super) fn haproxy_with(mode: &str, server: &str) -> Self {
+        Self::start(|address, _, directory| {
+            let text = format!(
+                "defaults\n    timeout connect 5s\n    timeout client 30s\n    timeout server 30s\n\
+                 listen in\n    bind {address}\n    {mode}\n    server node {server}\n"
+            );
+            let file = directory.join("haproxy.cfg");
+            std::fs::write(&file, text).unwrap();
+            let mut command = program("haproxy");
+            command.args(["-db", "-f"]).arg(file);
+            command
+        })
+    }
+
     /// Waits until HAProxy sees this node, of both backends, in this state.
     #[track_caller]
     pub(super) fn sees(&self, node: usize, state: &str) {

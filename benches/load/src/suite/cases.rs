@@ -42,7 +42,7 @@ pub(super) fn full() -> Vec<Case> {
 
 /// The same in small: every scenario, every check, no figure worth reading.
 pub(super) fn smoke() -> Vec<Case> {
-    let bounds = || Bounds { messages: 300, ..Bounds::lasting(10.0, 0.1) };
+    let bounds = || Bounds { messages: 300, ..Bounds::lasting(10.0, 0.0) };
     vec![
         fanout(10, 128, 1, bounds(), ""),
         fanout(20, 1024, 16, bounds(), ""),

@@ -220,6 +220,10 @@ impl Flow {
         let (shape, shared) = (&self.shape, &self.shared);
         let start = Instant::now();
         shared.begin();
+        if bounds.warm_up == 0.0 {
+            // Not when it is looked at next: few messages may all have come by then.
+            shared.measure(subject.pid)?;
+        }
         let patience = Duration::from_secs_f64(bounds.patience);
         let (end, stalled) = Self::on_lanes(&mut self.lanes, shape, shared, bounds, start, || {
             let mut moved = (Instant::now(), shared.accounted());

@@ -118,11 +118,12 @@ impl Sessions {
                 table.shrink_to_fit();
             }
         }
-        self.counters.sessions_open.fetch_sub(1, Ordering::Relaxed);
         if let Some(timer) = live.inner.lock().timer.take() {
             self.wheel.remove(timer);
         }
+        // How it ended stands in the counters before it is missing in the gauge: who sees the one sees the other.
         self.count(end);
+        self.counters.sessions_open.fetch_sub(1, Ordering::Release);
     }
 
     fn count(&self, end: End) {

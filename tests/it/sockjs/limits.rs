@@ -33,7 +33,7 @@ async fn check_98_ten_thousand_aborted_sessions_leave_nothing() {
         }
     }
     let counters = server.echo_counters();
-    until(|| counters.sessions_open.load(Ordering::Relaxed) == 0).await;
+    until(|| counters.sessions_open.load(Ordering::Acquire) == 0).await;
     assert_eq!(counters.aborted.load(Ordering::Relaxed), 10_000);
     assert_eq!(counters.receivers_attached.load(Ordering::Relaxed), 0);
 }

@@ -29,9 +29,11 @@
 
 pub mod addresses;
 pub mod broker;
+pub mod client;
 pub mod close;
 pub mod cluster;
 pub mod config;
+pub mod conformance;
 pub mod destination;
 pub mod dev;
 pub mod identity;

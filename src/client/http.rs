@@ -1,0 +1,137 @@
+//! Requests over a connection of their own.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::stream::Stream;
+use super::target::Target;
+use super::wire::Access;
+
+/// A connection for one request after the other.
+#[derive(Debug)]
+pub struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    authority: String,
+    headers: Vec<(String, String)>,
+    task: AbortOnDropHandle<()>,
+}
+
+/// A request.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub path: String,
+    /// Headers beside `Host` and the length.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+    /// Whether it is an HTTP/1.0 request.
+    pub old: bool,
+}
+
+impl Asked {
+    /// A request without headers.
+    pub fn new(method: Method, path: impl Into<String>, body: impl Into<Bytes>) -> Self {
+        Self { method, path: path.into(), body: body.into(), ..Self::default() }
+    }
+}
+
+/// An answer, whose body may still be on its way.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    body: Incoming,
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection.
+    pub async fn open(target: &Target, access: &Access) -> Result<Self, String> {
+        let say = |error: &dyn std::fmt::Display| format!("{}: {error}", target.authority);
+        let stream = Stream::connect(target, access.tls.as_ref()).await.map_err(|error| say(&error))?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| say(&error))?;
+        // How it ends is told to whoever waits for an answer.
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            let _ = connection.with_upgrades().await;
+        }));
+        Ok(Self { sender, authority: target.authority.clone(), headers: access.headers.clone(), task })
+    }
+
+    /// Asks, and reads the head of the answer.
+    ///
+    /// # Errors
+    ///
+    /// Where the connection is gone or the answer is none.
+    pub async fn ask(&mut self, asked: &Asked) -> Result<Answer, String> {
+        let say = |error: &dyn std::fmt::Display| format!("{} {}: {error}", asked.method, asked.path);
+        let mut request = Request::new(Full::new(asked.body.clone()));
+        *request.method_mut() = asked.method.clone();
+        *request.uri_mut() = asked.path.parse().map_err(|error| say(&error))?;
+        if asked.old {
+            *request.version_mut() = Version::HTTP_10;
+        }
+        let authority = HeaderValue::from_str(&self.authority).map_err(|error| say(&error))?;
+        request.headers_mut().insert(http::header::HOST, authority);
+        for (name, value) in self.headers.iter().chain(&asked.headers) {
+            let name: HeaderName = name.parse().map_err(|error| say(&error))?;
+            request.headers_mut().append(name, HeaderValue::from_str(value).map_err(|error| say(&error))?);
+        }
+        self.sender.ready().await.map_err(|error| say(&error))?;
+        let answer = self.sender.send_request(request).await.map_err(|error| say(&error))?;
+        let (head, body) = answer.into_parts();
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+    }
+
+    /// Whether the server keeps the connection for another request, or ends it within this time.
+    pub async fn lives(&mut self, patience: Duration) -> bool {
+        tokio::time::timeout(patience, self.sender.ready()).await.is_ok_and(|ready| ready.is_ok())
+            && !self.task.is_finished()
+    }
+}
+
+impl Answer {
+    /// The next piece of the body, as the server sent it; `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// Where the connection breaks in the body.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, String> {
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.map_err(|error| format!("the body breaks off: {error}"))?;
+            if let Ok(octets) = frame.into_data()
+                && !octets.is_empty()
+            {
+                return Ok(Some(octets));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The rest of the body.
+    ///
+    /// # Errors
+    ///
+    /// As [`piece`](Self::piece).
+    pub async fn rest(&mut self) -> Result<Vec<u8>, String> {
+        let mut rest = Vec::new();
+        while let Some(piece) = self.piece().await? {
+            rest.extend_from_slice(&piece);
+        }
+        Ok(rest)
+    }
+}

@@ -1,0 +1,53 @@
+//! The server that is asked, and how.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client::target::Target;
+use crate::client::wire::Access;
+
+/// A server, how to get in, and what it calls things.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where it is.
+    pub target: Arc<Target>,
+    /// How to connect.
+    pub access: Access,
+    /// `host` of CONNECT.
+    pub host: String,
+    /// `login` and `passcode` of CONNECT.
+    pub login: Option<(String, String)>,
+    /// Further header lines of CONNECT, as they are written.
+    pub connect: Vec<String>,
+    /// Destinations that give each subscriber a copy; `{}` is a word that is new each time.
+    pub topic: String,
+    /// Destinations whose messages go to one subscriber, and to another one if it goes without an ACK.
+    pub queue: Option<String>,
+    /// A destination that clients may neither send nor subscribe to.
+    pub refused: Option<String>,
+    /// How long what must come may take.
+    pub patience: Duration,
+    /// How long nothing must come where nothing is to come.
+    pub quiet: Duration,
+    /// How long a SUBSCRIBE may take where the server gives no RECEIPT for it.
+    pub settle: Duration,
+    /// Whether it gives a RECEIPT for SUBSCRIBE; found out by asking.
+    pub receipts: bool,
+    /// Whether to play what takes more than a few seconds.
+    pub slow: bool,
+}
+
+impl Server {
+    /// The header lines that let one in, each with its end.
+    pub(super) fn credentials(&self) -> String {
+        let mut lines = String::new();
+        if let Some((login, passcode)) = &self.login {
+            lines.push_str(&format!("login:{login}\npasscode:{passcode}\n"));
+        }
+        for line in &self.connect {
+            lines.push_str(line);
+            lines.push('\n');
+        }
+        lines
+    }
+}

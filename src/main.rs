@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use stampede::config::load::load;
-use stampede::dev;
+use stampede::{conformance, dev};
 use stampede::identity::mint;
 use stampede::node::{self, Node};
 use stampede::telemetry;
@@ -32,6 +32,7 @@ enum Command {
     /// Run several nodes on this machine, with a private Redis and a private RabbitMQ, to try them.
     Dev(Dev),
     Bench(Box<stampede_load::cli::Bench>),
+    Conformance(Box<conformance::cli::Conformance>),
     /// Read the configuration, say what is wrong with it, and leave with status 0 or 1.
     CheckConfig {
         /// The file to check.
@@ -95,6 +96,7 @@ Examples:
   stampede dev                                 two nodes that work together, to try
   stampede --listen 0.0.0.0:8080               reachable from other machines
   stampede bench ws://127.0.0.1:8080/ws        how fast is it, and does every message arrive once and in order
+  stampede conformance ws://127.0.0.1:8080/ws  which clauses of STOMP and SockJS a server keeps
   stampede check-config --config stampede.toml
   stampede print-config > stampede.toml        a file to start from
   stampede token --config stampede.toml --user ann
@@ -109,6 +111,7 @@ fn main() -> ExitCode {
         Some(Command::Serve(serve_arguments)) => serve(serve_arguments),
         Some(Command::Dev(dev_arguments)) => develop(dev_arguments),
         Some(Command::Bench(bench)) => bench.run(),
+        Some(Command::Conformance(asked)) => conform(*asked),
         Some(Command::CheckConfig { config }) => check(config),
         Some(Command::PrintConfig) => {
             say(stampede::config::DOCUMENTED.trim_end());
@@ -116,6 +119,20 @@ fn main() -> ExitCode {
         }
         Some(Command::HashPassword) => tell(read_password().and_then(|password| mint::hash(&password))),
         Some(Command::Token(token_arguments)) => tell(token(token_arguments)),
+    }
+}
+
+/// Plays the clauses: 0 nothing failed, 1 something did, 2 the server could not be asked.
+fn conform(asked: conformance::cli::Conformance) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(asked.run()));
+    match outcome {
+        Ok(conformance::cli::End::Good) => ExitCode::SUCCESS,
+        Ok(conformance::cli::End::Failed) => ExitCode::FAILURE,
+        Err(problem) => {
+            complain(&problem);
+            ExitCode::from(2)
+        }
     }
 }
 

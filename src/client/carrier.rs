@@ -58,6 +58,12 @@ impl Carrier {
         !matches!(self, Self::Tcp | Self::WebSocket)
     }
 
+    /// Whether the server hears of a client only now and then.
+    #[must_use]
+    pub fn polls(self) -> bool {
+        matches!(self, Self::XhrPolling | Self::JsonpPolling)
+    }
+
     /// Whether a client can send octets that are no text.
     #[must_use]
     pub fn carries_octets(self) -> bool {

@@ -136,9 +136,9 @@ impl Transport {
         Self { method, receive, send, wrapping }
     }
 
-    /// The request that carries a message.
-    fn sending(&self, session: &str, message: &[u8]) -> Asked {
-        let json = serde_json::json!([text_of(message)]).to_string();
+    /// The request that carries messages.
+    fn sending(&self, session: &str, messages: &[String]) -> Asked {
+        let json = serde_json::json!(messages).to_string();
         let (body, kind) = if self.send == "/jsonp_send" {
             let form = form_urlencoded::Serializer::new(String::new()).append_pair("d", &json).finish();
             (form, "application/x-www-form-urlencoded")
@@ -293,15 +293,27 @@ async fn receive(mut receiver: Receiver, ends: &Ends) {
     }
 }
 
-/// Sends one message after the other, as clients of SockJS do. Ends when one is refused.
+/// Sends what there is in one request after the other, as clients of SockJS do. Ends when one is refused.
 async fn send(
     mut connection: Connection,
     mut out: tokio::sync::mpsc::UnboundedReceiver<Out>,
     transport: Transport,
     session: String,
 ) -> Event {
-    while let Some(Out::Text(message) | Out::Binary(message)) = out.recv().await {
-        let refused = match connection.ask(&transport.sending(&session, &message)).await {
+    let mut waiting = Vec::new();
+    while out.recv_many(&mut waiting, MANY).await > 0 {
+        let mut closes = false;
+        let messages: Vec<String> = waiting
+            .drain(..)
+            .filter_map(|out| match out {
+                Out::Text(message) | Out::Binary(message) => Some(text_of(&message)),
+                Out::Close(_) => {
+                    closes = true;
+                    None
+                }
+            })
+            .collect();
+        let refused = match connection.ask(&transport.sending(&session, &messages)).await {
             Ok(mut answer) if (200..300).contains(&answer.status) => answer.rest().await.err(),
             Ok(answer) => Some(format!("{} was answered with {}", transport.send, answer.status)),
             Err(why) => Some(why),
@@ -311,9 +323,15 @@ async fn send(
             tokio::time::sleep(LAST_WORDS).await;
             return Event::Lost(why);
         }
+        if closes {
+            break;
+        }
     }
     Event::Closed { code: None, reason: String::new() }
 }
+
+/// How many messages one request carries at most.
+const MANY: usize = 1000;
 
 /// How long the reason of an end may take behind the end.
 const LAST_WORDS: Duration = Duration::from_millis(500);

@@ -109,6 +109,8 @@ impl Wire {
                 Carrier::WebSocket | Carrier::SockJs => {
                     let sockjs = carrier == Carrier::SockJs;
                     let path = if sockjs { sockjs::session_path(target) + "/websocket" } else { target.path.clone() };
+                    // SockJS has no sub-protocols.
+                    let offered = if sockjs { "" } else { offered };
                     let (protocol, socket) = websocket::open(target, &path, access, offered).await?;
                     let task = async move {
                         if sockjs {

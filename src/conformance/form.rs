@@ -2,7 +2,8 @@
 //!
 //! `\n`, `\r`, `\0`, `\\`, `\$`, `\xFF` are octets; everything else is itself, in UTF-8. `$*` stands for any octets within a line,
 //! `$**` for any at all. Another `$name` stands for one or more octets within a line: the first text that a server writes
-//! binds it, from then on it is that text. `fixtures/transcripts/README.md` has the whole form.
+//! binds it, from then on it is that text; `${name}` is the same where a letter follows. `$#` is the number of octets between the
+//! empty line that follows it and the octet 0 at the end: the right `content-length`.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,8 @@ pub(super) enum Token {
     Line,
     /// `$**`: any octets.
     All,
+    /// `$#`: the length of the body.
+    Length,
 }
 
 impl Names {
@@ -34,12 +37,19 @@ impl Names {
     /// Where the text is none, names what is not bound, or has places for any octets.
     pub fn fill(&self, text: &str) -> Result<Vec<u8>, String> {
         let mut octets = Vec::new();
+        let mut length = None;
         for token in tokens(text)? {
             match token {
+                Token::Length => length = Some(octets.len()),
                 Token::Octet(octet) => octets.push(octet),
                 Token::Name(name) => octets.extend(self.0.get(&name).ok_or_else(|| format!("${name} is not known"))?),
                 Token::Line | Token::All => return Err("wildcards stand for nothing here".to_owned()),
             }
+        }
+        if let Some(at) = length {
+            let head = memchr::memmem::find(&octets[at..], b"\n\n").ok_or("$# is for frames with a body")?;
+            let body = octets.len().saturating_sub(at + head + 3);
+            octets.splice(at..at, body.to_string().into_bytes());
         }
         Ok(octets)
     }
@@ -78,7 +88,7 @@ fn matches(tokens: &[Token], octets: &[u8], names: &mut BTreeMap<String, Vec<u8>
     let known = match token {
         Token::Octet(octet) => Some(vec![*octet]),
         Token::Name(name) => names.get(name).cloned(),
-        Token::Line | Token::All => None,
+        Token::Line | Token::All | Token::Length => None,
     };
     if let Some(known) = known {
         return octets.strip_prefix(&*known).is_some_and(|octets| matches(rest, octets, names));
@@ -133,6 +143,15 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, String> {
             b'$' if rest.starts_with(b"*") => {
                 rest = &rest[1..];
                 tokens.push(Token::Line);
+            }
+            b'$' if rest.starts_with(b"#") => {
+                rest = &rest[1..];
+                tokens.push(Token::Length);
+            }
+            b'$' if rest.starts_with(b"{") => {
+                let end = memchr::memchr(b'}', rest).ok_or("${ has no }")?;
+                tokens.push(Token::Name(String::from_utf8_lossy(&rest[1..end]).into_owned()));
+                rest = &rest[end + 1..];
             }
             b'$' => {
                 let end = rest.iter().position(|c| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
@@ -198,8 +217,16 @@ mod tests {
     }
 
     #[test]
+    fn names_may_stand_before_letters_and_lengths_are_counted() {
+        let mut names = Names::default();
+        names.set("x", "12");
+        assert_eq!(names.fill("${x}y"), Ok(b"12y".to_vec()));
+        assert_eq!(names.fill("A\\nl:$#\\n\\n$x\\03\\0"), Ok(b"A\nl:4\n\n12\x003\0".to_vec()));
+    }
+
+    #[test]
     fn what_is_no_text_is_said() {
-        for text in ["\\", "\\q", "\\xg0"] {
+        for text in ["\\", "\\q", "\\xg0", "${x"] {
             assert!(tokens(text).is_err(), "{text}");
         }
         assert!(Names::default().fill("$nobody").is_err());

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
+use super::beats;
 use super::form::Names;
 use super::pattern::Pattern;
 use super::script::{Step, Transcript};
@@ -18,20 +19,20 @@ use crate::client::wire::{Event, OFFERED, Out, Wire};
 /// Settings of transcripts for STOMP.
 pub(super) const SETTINGS: [&str; 4] = ["in", "level", "needs", "over"];
 
-/// How much later than promised something may come on a busy machine.
-const MARGIN: Duration = Duration::from_millis(250);
+/// A client that polls is missed only when it does not come again: 5 s where nobody says otherwise.
+const POLLS: Duration = Duration::from_secs(6);
 
 /// Plays it at one version over one carrier.
 ///
 /// # Errors
 ///
-/// The step that went otherwise.
+/// The step that went otherwise, or why it cannot be played here.
 pub(super) async fn play(
     server: &Server,
     transcript: &Transcript,
     version: &str,
     carrier: Carrier,
-) -> Result<(), Failure> {
+) -> Result<(), Stop> {
     let word = format!("{:016x}", getrandom::u64().unwrap_or_default());
     let mut names = Names::default();
     names.set("topic", server.topic.replace("{}", &word));
@@ -47,18 +48,32 @@ pub(super) async fn play(
     }
     let mut player = Player { server, version, carrier, names, clients: BTreeMap::new() };
     for step in &transcript.steps {
-        player.step(step).await.map_err(|(expected, seen)| Failure {
-            line: step.line,
-            step: format!("{} {} {}", step.who, step.verb, step.rest).trim_end().to_owned(),
-            expected,
-            seen,
+        player.step(step).await.map_err(|(expected, seen)| match expected {
+            None => Stop::NotApplicable(seen),
+            Some(expected) => Stop::Failed(Failure {
+                line: step.line,
+                step: format!("{} {} {}", step.who, step.verb, step.rest).trim_end().to_owned(),
+                expected,
+                seen,
+            }),
         })?;
     }
     Ok(())
 }
 
-/// What was expected, and what was seen.
-type Otherwise = (String, String);
+/// Why a play ended before its end.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Failed(Failure),
+    NotApplicable(String),
+}
+
+/// What was expected, and what was seen. Without an expectation the second says why it cannot be played.
+pub(super) type Otherwise = (Option<String>, String);
+
+pub(super) fn otherwise(expected: impl Into<String>, seen: impl Into<String>) -> Otherwise {
+    (Some(expected.into()), seen.into())
+}
 
 struct Player<'a> {
     server: &'a Server,
@@ -69,11 +84,11 @@ struct Player<'a> {
 }
 
 /// A mistake in the transcript itself.
-fn broken(why: impl Into<String>) -> Otherwise {
-    ("a step that can be played".to_owned(), why.into())
+pub(super) fn broken(why: impl Into<String>) -> Otherwise {
+    otherwise("a step that can be played", why)
 }
 
-fn number(text: &str) -> Result<u64, Otherwise> {
+pub(super) fn number(text: &str) -> Result<u64, Otherwise> {
     text.parse().map_err(|_| broken(format!("{text:?} is no number")))
 }
 
@@ -97,9 +112,9 @@ impl Player<'_> {
             }
             _ => {}
         }
-        let Self { clients, names, server, .. } = self;
+        let Self { clients, names, server, carrier, .. } = self;
         let speaker = clients.get_mut(who).ok_or_else(|| broken(format!("{who} has no connection")))?;
-        let patience = server.patience;
+        let patience = if carrier.polls() { server.patience + POLLS } else { server.patience };
         match &**verb {
             ">" => speaker.say(names.fill(rest).map_err(broken)?),
             ">>" => speaker.write(Out::Binary(names.fill(rest).map_err(broken)?.into())),
@@ -122,8 +137,8 @@ impl Player<'_> {
                 return match message {
                     Ok(Event::Text(octets)) if !binary && names.fits(rest, &octets).map_err(broken)? => Ok(()),
                     Ok(Event::Binary(octets)) if binary && names.fits(rest, &octets).map_err(broken)? => Ok(()),
-                    Ok(event) => Err((expected(), ended(&event))),
-                    Err(read) => Err((expected(), read.shown())),
+                    Ok(event) => Err(otherwise(expected(), ended(&event))),
+                    Err(read) => Err(otherwise(expected(), read.shown())),
                 };
             }
             "errors" | "refused" => {
@@ -141,13 +156,13 @@ impl Player<'_> {
                 return match speaker.read(patience).await {
                     Read::Ended(Event::Closed { code, .. }) if rest.is_empty() || code == rest.parse().ok() => Ok(()),
                     Read::Ended(Event::Lost(_)) if rest.is_empty() => Ok(()),
-                    read => Err((format!("the server ends the connection {rest}").trim_end().to_owned(), read.shown())),
+                    read => Err(otherwise(format!("the server ends the connection {rest}").trim_end(), read.shown())),
                 };
             }
             "quiet" => {
                 return match speaker.read(server.quiet).await {
                     Read::Nothing(_) => works(server, speaker).await,
-                    read => Err(("nothing, and a connection that still works".to_owned(), read.shown())),
+                    read => Err(otherwise("nothing, and a connection that still works", read.shown())),
                 };
             }
             "works" => return works(server, speaker).await,
@@ -155,7 +170,7 @@ impl Player<'_> {
                 let time = Duration::from_millis(number(rest)?);
                 return match speaker.read(time).await {
                     Read::Nothing(_) => Ok(()),
-                    read => Err((format!("no frame, and no end, for {rest} ms"), read.shown())),
+                    read => Err(otherwise(format!("no frame, and no end, for {rest} ms"), read.shown())),
                 };
             }
             "leaves" => {
@@ -171,15 +186,9 @@ impl Player<'_> {
                 }
             }
             "counts" => return counts(names, speaker, number(rest)?, patience).await,
-            "beats" => {
-                let (every, times) = rest.split_once(' ').ok_or_else(|| broken("beats MILLISECONDS TIMES"))?;
-                let (every, start) = (Duration::from_millis(number(every)?), Instant::now());
-                for at in 1..=number(times)? {
-                    sleep_until(start + every * u32::try_from(at).unwrap_or(u32::MAX)).await;
-                    speaker.say("\n");
-                }
-            }
-            "hears" => return hears(speaker, rest).await,
+            "beats" => return beats::beats(server, speaker, rest).await,
+            "hears" => return beats::hears(server, speaker, rest).await,
+            "breathes" => return beats::breathes(server, speaker, rest).await,
             other => return Err(broken(format!("unknown step {other}"))),
         }
         Ok(())
@@ -188,7 +197,7 @@ impl Player<'_> {
     async fn open(&self, offered: &str) -> Result<Speaker, Otherwise> {
         let Server { target, access, .. } = self.server;
         let wire = Wire::open(target, self.carrier, access, offered).await;
-        wire.map(Speaker::new).map_err(|why| ("a connection".to_owned(), why))
+        wire.map(Speaker::new).map_err(|why| otherwise("a connection", why))
     }
 
     async fn offers(&mut self, who: &str, rest: &str) -> Result<(), Otherwise> {
@@ -199,7 +208,7 @@ impl Player<'_> {
         if chosen.split(" or ").any(|name| name == found) {
             return Ok(());
         }
-        Err((format!("the sub-protocol {chosen}"), found))
+        Err(otherwise(format!("the sub-protocol {chosen}"), found))
     }
 
     async fn connects(&mut self, who: &str, rest: &str) -> Result<(), Otherwise> {
@@ -216,6 +225,9 @@ impl Player<'_> {
         speaker.say(frame);
         let read = speaker.read(self.server.patience).await;
         gets(&mut self.names, "CONNECTED", &read)?;
+        if let Read::Frame(connected) = &read {
+            speaker.heart_beat = beats::offered(connected);
+        }
         self.clients.insert(who.to_owned(), speaker);
         Ok(())
     }
@@ -224,13 +236,13 @@ impl Player<'_> {
 async fn works(server: &Server, speaker: &mut Speaker) -> Result<(), Otherwise> {
     let topic = server.topic.replace("{}", &format!("{:016x}", getrandom::u64().unwrap_or_default()));
     let outcome = speaker.works(&topic, server.patience).await;
-    outcome.map_err(|read| ("a connection that still works".to_owned(), read.shown()))
+    outcome.map_err(|read| otherwise("a connection that still works", read.shown()))
 }
 
 fn gets(names: &mut Names, pattern: &str, read: &Read) -> Result<(), Otherwise> {
-    let Read::Frame(seen) = read else { return Err((pattern.to_owned(), read.shown())) };
-    let otherwise = Pattern::parse(pattern).map_err(broken)?.check(seen, names);
-    otherwise.map_err(|what| (pattern.to_owned(), format!("{what}: {}", read.shown())))
+    let Read::Frame(seen) = read else { return Err(otherwise(pattern, read.shown())) };
+    let checked = Pattern::parse(pattern).map_err(broken)?.check(seen, names);
+    checked.map_err(|what| otherwise(pattern, format!("{what}: {}", read.shown())))
 }
 
 async fn subscribes(server: &Server, names: &mut Names, speaker: &mut Speaker, rest: &str) -> Result<(), Otherwise> {
@@ -242,12 +254,13 @@ async fn subscribes(server: &Server, names: &mut Names, speaker: &mut Speaker, r
     let mode = words.next().map_or_else(String::new, |mode| format!("ack:{mode}\n"));
     speaker.say(format!("SUBSCRIBE\nid:{id}\ndestination:{destination}\n{mode}receipt:subscribed-{id}\n\n\0"));
     if !server.receipts {
-        return match speaker.read(server.settle).await {
+        return match speaker.read_answer(server.settle).await {
             Read::Nothing(_) => Ok(()),
-            read => Err(("a subscription".to_owned(), read.shown())),
+            read => Err(otherwise("a subscription", read.shown())),
         };
     }
-    let read = speaker.read(server.patience).await;
+    // What waited for the subscription may come before its RECEIPT.
+    let read = speaker.read_answer(server.patience).await;
     gets(names, &format!("RECEIPT\\nreceipt-id:subscribed-{id}"), &read)
 }
 
@@ -260,25 +273,9 @@ async fn counts(names: &mut Names, speaker: &mut Speaker, count: u64, patience: 
         let Read::Frame(seen) = &read else { continue };
         let id = seen.header(b"message-id").unwrap_or_default();
         if id.is_empty() || !ids.insert(Bytes::copy_from_slice(id)) {
-            return Err(("a message-id that no other message has".to_owned(), read.shown()));
+            return Err(otherwise("a message-id that no other message has", read.shown()));
         }
     }
     Ok(())
 }
 
-/// Octets at least so often, so many times.
-async fn hears(speaker: &mut Speaker, rest: &str) -> Result<(), Otherwise> {
-    let (every, times) = rest.split_once(' ').ok_or_else(|| broken("hears MILLISECONDS TIMES"))?;
-    let every = Duration::from_millis(number(every)?);
-    let expected = || format!("octets at least every {}", humantime::format_duration(every));
-    let mut last = Instant::now();
-    for _ in 0..number(times)? {
-        let came = speaker.octets(every + MARGIN).await.map_err(|read| (expected(), read.shown()))?;
-        // Both ends of the time are seen with a delay.
-        if came - last > every + MARGIN {
-            return Err((expected(), format!("{} without any", humantime::format_duration(came - last))));
-        }
-        last = came;
-    }
-    Ok(())
-}

@@ -1,5 +1,6 @@
 //! A client in a transcript: what it reads, with a bound on the time.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,11 +56,15 @@ pub(super) struct Speaker {
     cutter: Cutter,
     end: Option<Event>,
     fences: usize,
+    /// What came in front of something that was waited for.
+    ahead: VecDeque<Seen>,
+    /// What CONNECTED said of heart-beats: the period the server can keep and the one it wants, 0 for none.
+    pub(super) heart_beat: (Duration, Duration),
 }
 
 impl Speaker {
     pub(super) fn new(wire: Wire) -> Self {
-        Self { wire, cutter: Cutter::default(), end: None, fences: 0 }
+        Self { wire, cutter: Cutter::default(), end: None, fences: 0, ahead: VecDeque::new(), heart_beat: (Duration::ZERO, Duration::ZERO) }
     }
 
     /// The sub-protocol that the server chose.
@@ -77,6 +82,9 @@ impl Speaker {
 
     /// The next frame, answers to fences aside.
     pub(super) async fn read(&mut self, patience: Duration) -> Read {
+        if let Some(seen) = self.ahead.pop_front() {
+            return Read::Frame(seen);
+        }
         let until = Instant::now() + patience;
         loop {
             match self.any_frame(until).await {
@@ -86,6 +94,19 @@ impl Speaker {
                 Err(read) => return read,
             }
         }
+    }
+
+    /// The next frame that is no MESSAGE; those in front of it are read later.
+    pub(super) async fn read_answer(&mut self, patience: Duration) -> Read {
+        let mut ahead = std::mem::take(&mut self.ahead);
+        let read = loop {
+            match self.read(patience).await {
+                Read::Frame(seen) if seen.command == b"MESSAGE" => ahead.push_back(seen),
+                read => break read,
+            }
+        };
+        self.ahead = ahead;
+        read
     }
 
     async fn any_frame(&mut self, until: Instant) -> Result<Option<Seen>, Read> {
@@ -122,15 +143,6 @@ impl Speaker {
             }
             Err(_) => Err(Read::Nothing(patience)),
         }
-    }
-
-    /// Waits for any octets, line ends included. Says when they came.
-    pub(super) async fn octets(&mut self, patience: Duration) -> Result<Instant, Read> {
-        match self.message(patience).await? {
-            Event::Text(octets) | Event::Binary(octets) => self.cutter.feed(&octets),
-            Event::Closed { .. } | Event::Lost(_) => {}
-        }
-        Ok(Instant::now())
     }
 
     /// Whether a message of its own comes back or gets its RECEIPT; otherwise what came instead.

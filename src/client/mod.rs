@@ -1,6 +1,7 @@
 //! The client's side of a connection, whatever carries it: for the conformance kit and for the tools on the command line.
 //!
 //! ```text
+//! entrance    how to get in, from the command line
 //! target      where the server is, from a URL
 //! carrier     what can carry STOMP there
 //! stream      TCP, or TLS over it
@@ -13,6 +14,7 @@
 //! It shares no code with the server's side: what judges a server must not have its mistakes.
 
 pub mod carrier;
+pub mod entrance;
 pub mod http;
 mod sockjs;
 mod stream;

@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,8 +12,7 @@ use super::report::Report;
 use super::run;
 use super::server::Server;
 use crate::client::carrier::Carrier;
-use crate::client::target::{Target, Trust};
-use crate::client::wire::Access;
+use crate::client::entrance::{Entrance, Way};
 
 /// Play the clauses of STOMP 1.0, 1.1, 1.2 and of SockJS against any server.
 ///
@@ -29,6 +27,8 @@ pub struct Conformance {
     choice: Choice,
     #[command(flatten)]
     entrance: Entrance,
+    #[command(flatten)]
+    destinations: Destinations,
     /// What the server is known to do otherwise: lines of ID, two blanks, the reason; versions and carriers may follow the id
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
@@ -76,31 +76,10 @@ struct Choice {
     no_sockjs: bool,
 }
 
-/// How to get in, and what things are called there.
+/// What destinations are called there.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "The server")]
-pub struct Entrance {
-    /// The login header of CONNECT
-    #[arg(long)]
-    login: Option<String>,
-    /// The passcode header of CONNECT
-    #[arg(long, requires = "login")]
-    passcode: Option<String>,
-    /// The host header of CONNECT, which is the virtual host for some servers [default: that of the URL]
-    #[arg(long, value_name = "NAME")]
-    vhost: Option<String>,
-    /// A further header of CONNECT; may be repeated
-    #[arg(long = "header", value_name = "NAME:VALUE", value_parser = header)]
-    connect: Vec<String>,
-    /// A further header of the WebSocket handshake and of every request, such as Cookie; may be repeated
-    #[arg(long = "handshake-header", value_name = "NAME:VALUE", value_parser = header)]
-    handshake: Vec<String>,
-    /// Certificates to believe, in PEM form, instead of the system's
-    #[arg(long, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
-    /// Believe any certificate
-    #[arg(long, conflicts_with = "ca_file")]
-    insecure: bool,
+#[command(next_help_heading = "Destinations")]
+struct Destinations {
     /// Destinations that give each subscriber a copy, {} standing for a word that is new each time
     #[arg(long, value_name = "DESTINATION", default_value = "/topic/conformance-{}", value_parser = template)]
     topic: String,
@@ -119,11 +98,6 @@ Examples:
   stampede conformance tcp://127.0.0.1:61613 --versions 1.2 --only heart,H
   stampede conformance --list";
 
-fn header(text: &str) -> Result<String, String> {
-    let fits = text.split_once(':').is_some_and(|(name, _)| !name.is_empty()) && !text.contains(['\n', '\r', '\0']);
-    if fits { Ok(text.to_owned()) } else { Err("a header is NAME:VALUE, on one line".to_owned()) }
-}
-
 fn template(text: &str) -> Result<String, String> {
     if text.contains("{}") {
         return Ok(text.to_owned());
@@ -140,32 +114,14 @@ pub enum End {
     Failed,
 }
 
-impl Entrance {
+impl Server {
     /// The server behind a URL.
-    fn server(self, url: &str) -> Result<Server, String> {
-        let target: Target = url.parse()?;
-        let trust = Trust { ca_file: self.ca_file.as_deref(), insecure: self.insecure };
-        let tls = if target.tls { Some(trust.connector()?) } else { None };
-        let pair = |line: String| {
-            let (name, value) = line.split_once(':').unwrap_or((&line, ""));
-            (name.to_owned(), value.trim().to_owned())
-        };
-        let headers = self.handshake.into_iter().map(pair).collect();
-        Ok(Server {
-            host: self.vhost.unwrap_or_else(|| target.host.clone()),
-            access: Access { tls, headers, patience: None },
-            target: Arc::new(target),
-            login: self.login.map(|login| (login, self.passcode.unwrap_or_default())),
-            connect: self.connect,
-            topic: self.topic,
-            queue: self.queue,
-            refused: self.refused,
-            patience: Duration::from_secs(3),
-            quiet: Duration::from_millis(300),
-            settle: Duration::from_millis(300),
-            receipts: true,
-            slow: false,
-        })
+    fn new(url: &str, entrance: Entrance, destinations: Destinations) -> Result<Self, String> {
+        let Way { target, access, host, login, connect } = entrance.way(url)?;
+        let Destinations { topic, queue, refused } = destinations;
+        let (patience, quiet) = (Duration::from_secs(3), Duration::from_millis(300));
+        let (receipts, slow) = (true, false);
+        Ok(Self { target, access, host, login, connect, topic, queue, refused, patience, quiet, settle: quiet, receipts, slow })
     }
 }
 
@@ -176,7 +132,7 @@ impl Conformance {
     ///
     /// Why the server could not be asked.
     pub async fn run(self) -> Result<End, String> {
-        let Self { url, choice, entrance, known, patience, quiet_time, jobs, json, junit, list } = self;
+        let Self { url, choice, entrance, destinations, known, patience, quiet_time, jobs, json, junit, list } = self;
         let library = Library::default();
         let mut wanted = Wanted {
             versions: choice.versions,
@@ -200,7 +156,7 @@ impl Conformance {
                 .and_then(|text| Known::parse(&text))
                 .map_err(|problem| format!("{}: {problem}", file.display()))?,
         };
-        let server = entrance.server(&url)?;
+        let server = Server::new(&url, entrance, destinations)?;
         let mut server = Server { patience, quiet: quiet_time, settle: quiet_time, slow: choice.slow, ..server };
         let (name, notes) = settle(&mut server, &mut wanted).await?;
         let plan = library.plan(&wanted);

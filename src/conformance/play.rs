@@ -173,6 +173,14 @@ impl Player<'_> {
                     read => Err(otherwise(format!("no frame, and no end, for {rest} ms"), read.shown())),
                 };
             }
+            "hushed" => {
+                let time = Duration::from_millis(number(rest)?);
+                return match speaker.message(time).await {
+                    Err(Read::Nothing(_)) => Ok(()),
+                    Err(read) => Err(otherwise(format!("no octet for {rest} ms"), read.shown())),
+                    Ok(event) => Err(otherwise(format!("no octet for {rest} ms"), ended(&event))),
+                };
+            }
             "leaves" => {
                 speaker.say("DISCONNECT\nreceipt:bye\n\n\0");
                 let read = speaker.read(patience).await;

@@ -4,6 +4,7 @@
 mod attacks;
 mod bench;
 mod cluster;
+mod conformance;
 mod contracts;
 mod deploy;
 mod dev;

@@ -61,7 +61,7 @@ struct Server {
     #[arg(long, global = true, value_name = "NAME")]
     vhost: Option<String>,
     /// A further header of CONNECT; may be repeated, as all of these
-    #[arg(long = "header", global = true, value_name = "NAME:VALUE", value_parser = stomp_header)]
+    #[arg(long = "header", visible_alias = "connect-header", global = true, value_name = "NAME:VALUE", value_parser = stomp_header)]
     connect: Vec<String>,
     /// A further header of every SUBSCRIBE
     #[arg(long = "subscribe-header", global = true, value_name = "NAME:VALUE", value_parser = stomp_header)]

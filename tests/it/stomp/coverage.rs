@@ -49,7 +49,7 @@ fn shown(kind: &str) -> BTreeSet<String> {
     let mut shown = BTreeSet::new();
     for file in files(&format!("fixtures/transcripts/{kind}")) {
         let text = fs::read_to_string(file).unwrap();
-        shown.extend(parse(&text, &[]).into_iter().flat_map(|transcript| transcript.clauses));
+        shown.extend(parse(&text).into_iter().flat_map(|transcript| transcript.clauses));
     }
     for name in tests(&format!("tests/it/{kind}")) {
         shown.extend(name.split('_').take_while(|part| is_clause(&part.to_uppercase())).map(str::to_uppercase));

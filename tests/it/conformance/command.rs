@@ -19,7 +19,9 @@ fn all_passes(path: &str, known: &str, least: u64) {
         &url,
         "--queue=/queue/work/{}",
         "--refused=/nowhere/x",
-        "--patience=20s",
+        "--patience=5s",
+        // Mostly they wait for what does not come.
+        "--jobs=100",
         "--json",
         "--known",
         &known,

@@ -68,7 +68,7 @@ const fn down(name: &'static str, down: fn(Vec<u8>) -> Vec<Vec<u8>>) -> Fault {
 /// Faults that leave nothing to look at: they break far more than one clause.
 const CRUDE: [(Fault, &[&str]); 3] = [
     (up("deaf after CONNECT", |m| if m.starts_with(b"CONNECT") || m.starts_with(b"STOMP") { vec![m] } else { vec![] }), &["F24", "W13"]),
-    (down("no MESSAGE", |m| unless(m, &["MESSAGE"])), &["F01", "S07", "M01"]),
+    (down("no MESSAGE", |m| unless(m, &["MESSAGE"])), &["F01", "M01"]),
     (down("no RECEIPT", |m| unless(m, &["RECEIPT"])), &["R01a", "D01"]),
 ];
 
@@ -144,7 +144,7 @@ fn faults() -> Vec<(Fault, &'static [&'static str])> {
             up("a whole frame in a message", |m| {
                 if matches!(m.last(), Some(0 | b'\n')) && m.contains(&0) { vec![m] } else { Vec::new() }
             }),
-            &["F02", "F02b", "L05", "W05", "W07", "B14"],
+            &["F02", "F02b", "W05", "W07", "B14"],
         ),
         (
             up("CR is part of a line", |m| vec![text(&m).replace("\r\n", "\r").into_bytes()]),
@@ -171,7 +171,7 @@ fn faults() -> Vec<(Fault, &'static [&'static str])> {
             }),
             &["P06", "P07", "P08a", "P08b"],
         ),
-        (up("content-length is not read", |m| without(m, &FRAMES, &["content-length"])), &["L01", "L02", "L10a", "L15"]),
+        (up("content-length is not read", |m| without(m, &FRAMES, &["content-length"])), &["L01", "L02", "L05", "L10a"]),
         (
             up("content-length counts characters", |m| vec![text(&m).replace("content-length:9", "content-length:5").into_bytes()]),
             &["L04"],
@@ -197,7 +197,7 @@ fn faults() -> Vec<(Fault, &'static [&'static str])> {
             up("a server for one version", |m| with_headers(m, &["CONNECT"], |line| {
                 Some(if line.starts_with("accept-version:") { "accept-version:1.2".into() } else { line.into() })
             })),
-            &["V01", "V04", "V05", "V07", "C06"],
+            &["V01", "V04", "V05", "V07"],
         ),
         (
             up("no version means none", |m| {
@@ -238,7 +238,7 @@ fn faults() -> Vec<(Fault, &'static [&'static str])> {
             up("who has an id keeps it", |m| {
                 if text(&m).contains("-other\n") && m.starts_with(b"SUBSCRIBE\nid:a") { vec![] } else { vec![m] }
             }),
-            &["U05", "U06", "P06"],
+            &["U05", "U06"],
         ),
         (
             up("ids and destinations are not asked for", |m| {
@@ -268,7 +268,7 @@ fn faults() -> Vec<(Fault, &'static [&'static str])> {
         ),
         (Fault { name: "ERROR is not the end", closes: false, ..Fault::NONE }, &["E03", "E07", "V04", "D01", "D06"]),
         (Fault { name: "a client that is gone is not missed", lets_go: false, ..Fault::NONE }, &["A02", "A05b", "A03b", "T07"]),
-        (down("each MESSAGE twice", |m| if m.starts_with(b"MESSAGE") { vec![m.clone(), m] } else { vec![m] }), &["M03b", "U08", "U19"]),
+        (down("each MESSAGE twice", |m| if m.starts_with(b"MESSAGE") { vec![m.clone(), m] } else { vec![m] }), &["M03b", "U08", "U18"]),
         (down("all messages have one id", |m| with_headers(m, &["MESSAGE"], |line| {
             Some(if line.starts_with("message-id:") { "message-id:1".into() } else { line.into() })
         })), &["M03b", "S09"]),
@@ -281,7 +281,7 @@ fn faults() -> Vec<(Fault, &'static [&'static str])> {
         })), &["S04", "F11", "F18", "F20a", "H01", "H02", "H03", "H08", "H10", "H10b", "H17", "P03", "L13"]),
         (down("MESSAGE has no length", |m| without(m, &["MESSAGE"], &["content-length"])), &["L11"]),
         (down("every MESSAGE wants an ACK", |m| changed(m, &["MESSAGE"], |frame| frame.replacen('\n', "\nack:x\n", 1))), &["U11", "A20"]),
-        (down("no MESSAGE wants an ACK", |m| without(m, &["MESSAGE"], &["ack"])), &["A07", "A16a", "A24", "A20"]),
+        (down("no MESSAGE wants an ACK", |m| without(m, &["MESSAGE"], &["ack"])), &["A03", "A16a", "A24", "A20"]),
         (down("RECEIPT is not escaped", |m| changed(m, &["RECEIPT"], |frame| frame.replace("\\c", ":"))), &["H09a"]),
         (down("RECEIPT has a body", |m| changed(m, &["RECEIPT"], |frame| frame.replace('\0', "ok\0"))), &["R01a", "R01b", "R01c", "R01d"]),
         (down("an empty receipt is none", |m| changed(m, &["RECEIPT"], |frame| frame.replace("receipt-id:\n", ""))), &["R04"]),
@@ -312,7 +312,7 @@ async fn found(fault: Fault, asked: &Server, library: &Library) -> BTreeSet<Stri
     let address = fault.serve((*asked.target).clone()).await;
     let mut asked = server(address, "/beats");
     // Whoever is to be found out by silence is waited for in each transcript.
-    asked.patience = Duration::from_millis(1500);
+    asked.patience = Duration::from_millis(1000);
     let plan = plan(library);
     let outcomes = run::play(&asked, &plan, &Known::default(), 60, |_| {}).await;
     let failed = plan.iter().zip(outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
@@ -329,7 +329,7 @@ async fn every_fault_is_found_and_every_transcript_finds_one() {
         let (asked, library) = (&asked, &library);
         async move { (fault, expected, found(fault, asked, library).await) }
     });
-    let tried: Vec<_> = tried.buffer_unordered(6).collect().await;
+    let tried: Vec<_> = tried.buffer_unordered(10).collect().await;
     let mut unseen = Vec::new();
     let mut by_faults = BTreeSet::new();
     let crude: Vec<&str> = CRUDE.iter().map(|(fault, _)| fault.name).collect();
@@ -343,7 +343,8 @@ async fn every_fault_is_found_and_every_transcript_finds_one() {
         }
     }
     assert!(unseen.is_empty(), "{unseen:#?}");
-    let ids: BTreeSet<&str> = plan(&library).iter().map(Case::id).filter(|id| !["B03", "C02"].contains(id)).collect();
+    let plan = plan(&library);
+    let ids: BTreeSet<&str> = plan.iter().map(Case::id).filter(|id| !["B03", "C02"].contains(id)).collect();
     let never: Vec<&str> = ids.into_iter().filter(|id| !by_faults.contains(*id) && !ONLY_CRUDE.contains(id)).collect();
     assert!(never.is_empty(), "no fault makes these fail: {never:?}");
 }

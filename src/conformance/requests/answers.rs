@@ -19,7 +19,8 @@ pub(super) async fn check(
         "body" => {
             whole(exchange, until).await?;
             let fits = names.fits(rest, &exchange.body).map_err(broken)?;
-            if fits { Ok(()) } else { Err((rest.to_owned(), show(&exchange.body))) }
+            let body = std::mem::take(&mut exchange.body);
+            if fits { Ok(()) } else { Err((rest.to_owned(), show(&body))) }
         }
         "json" => {
             whole(exchange, until).await?;

@@ -22,6 +22,8 @@ mod tests;
 mod websocket;
 mod wrapping;
 
+use futures_util::StreamExt as _;
+
 use super::script::{Section, parse};
 use super::server::Server;
 use super::verdict::Outcome;
@@ -56,6 +58,9 @@ pub(super) fn sections() -> Vec<(&'static str, Section)> {
     FILES.iter().map(|(name, text)| (*name, parse(text, &SETTINGS))).collect()
 }
 
+/// How many are played at the same time: most of them wait most of their time.
+const AT_A_TIME: usize = 8;
+
 /// Plays all of them; gives the id of each, and how it went.
 ///
 /// # Errors
@@ -63,13 +68,12 @@ pub(super) fn sections() -> Vec<(&'static str, Section)> {
 /// Where there is no SockJS.
 pub async fn all(server: &Server) -> Result<Vec<(String, Outcome)>, String> {
     let features = Features::ask(server).await?;
-    let mut outcomes = Vec::new();
-    for transcript in sections().into_iter().flat_map(|(_, section)| section.transcripts) {
+    let plays = sections().into_iter().flat_map(|(_, section)| section.transcripts).map(|transcript| async move {
         let outcome = match features.obstacle(&transcript, server.slow) {
             Some(why) => Outcome::NotApplicable(why),
             None => play(server, &transcript).await.map_or_else(Outcome::Failed, |()| Outcome::Passed),
         };
-        outcomes.push((transcript.clauses.first().cloned().unwrap_or_default(), outcome));
-    }
-    Ok(outcomes)
+        (transcript.clauses.first().cloned().unwrap_or_default(), outcome)
+    });
+    Ok(futures_util::stream::iter(plays).buffered(AT_A_TIME).collect().await)
 }

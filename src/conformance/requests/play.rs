@@ -255,7 +255,7 @@ fn judge_end(rest: &str, last: Result<Message, Lack>) -> Result<(), Otherwise> {
 async fn at_last(client: &mut Client, rest: &str, until: Until) -> Result<(), Otherwise> {
     let last = loop {
         match client.message(until).await {
-            Ok(Message::Text(_) | Message::Binary(_)) => {}
+            Ok(Message::Text(_) | Message::Binary(_) | Message::Pong(_)) => {}
             last => break last,
         }
     };

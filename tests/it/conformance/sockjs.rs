@@ -31,7 +31,6 @@ fn asked(server: &Server) -> Asked {
 }
 
 /// Plays all; nothing may fail. Gives what did not apply.
-#[track_caller]
 async fn check(config: &str) -> Vec<(String, String)> {
     let server = Server::start(config);
     let outcomes = requests::all(&asked(&server)).await.unwrap();
@@ -57,7 +56,7 @@ async fn every_clause_holds_with_the_defaults() {
 async fn every_clause_holds_where_pages_of_all_origins_are_let_in() {
     let config = "[[endpoint]]\npath = \"/ws\"\n[endpoint.sockjs]\nallowed_origins = [\"*\"]\n";
     let skipped = check(config).await;
-    assert!(skipped.iter().all(|(_, why)| !why.contains("JSONP")), "{skipped:#?}");
+    assert!(!skipped.iter().any(|(id, _)| id == "K31" || id == "K57"), "{skipped:#?}");
 }
 
 #[tokio::test]
@@ -65,8 +64,5 @@ async fn every_clause_holds_with_cookies() {
     let config =
         "[[endpoint]]\npath = \"/ws\"\n[endpoint.sockjs]\nallowed_origins = [\"*\"]\nsession_cookie_needed = true\n";
     let skipped = check(config).await;
-    assert!(
-        skipped.iter().all(|(_, why)| !why.contains("cookies are set") || why.contains("says that cookies")),
-        "{skipped:#?}"
-    );
+    assert!(!skipped.iter().any(|(id, _)| id == "K66"), "{skipped:#?}");
 }

@@ -7,8 +7,9 @@
 //! stream      TCP, or TLS over it
 //! wire        one connection: what goes out and what comes in, the same for every carrier
 //! websocket   … over a WebSocket, bare or with SockJS's frames in it
-//! http        requests of SockJS's other transports, and of whoever wants to see the very octets of an answer
+//! http        requests of SockJS's other transports
 //! sockjs      … over those
+//! octets      one connection whose octets are seen as they are
 //! ```
 //!
 //! It shares no code with the server's side: what judges a server must not have its mistakes.
@@ -16,6 +17,7 @@
 pub mod carrier;
 pub mod entrance;
 pub mod http;
+pub mod octets;
 mod sockjs;
 mod stream;
 pub mod target;

@@ -9,7 +9,7 @@
 //! speaker   a client in a transcript
 //! play      plays a transcript for STOMP
 //! beats     steps about heart-beats
-//! requests  plays what SockJS asks of HTTP
+//! requests  plays a transcript for SockJS
 //! verdict   how it went
 //! library   the transcripts that come with the binary
 //! known     what a server is known to do otherwise

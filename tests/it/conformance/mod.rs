@@ -3,6 +3,7 @@
 mod command;
 mod faults;
 mod proxy;
+mod sockjs;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

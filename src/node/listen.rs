@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::UPGRADE;
 use hyper::body::Incoming;
@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
 use super::{Shared, api, pages};
-use crate::addresses::{self, TooMany, any_holds, proxy_protocol};
+use crate::addresses::{self, TooFast, TooMany, any_holds, proxy_protocol};
 use crate::telemetry::{count, metrics};
 use crate::transport::{Body, HttpSettings, Stream, serve_http};
 
@@ -81,10 +81,13 @@ fn welcome(mut stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     let router = Arc::clone(shared);
     shared.connections.spawn(async move {
         let Some(peer) = introduced(&mut stream, peer, &router).await else { return };
+        if let Err(too_fast) = router.arrivals.begin(peer.ip(), Instant::now()) {
+            return refuse(&stream, &Refusal::too_fast(peer, &too_fast));
+        }
         // Held for as long as HTTP is spoken; a WebSocket counts as a session.
         let _counted = match router.addresses.enter(peer.ip()) {
             Ok(guard) => guard,
-            Err(too_many) => return refuse(&stream, peer, &too_many),
+            Err(too_many) => return refuse(&stream, &Refusal::too_many(peer, &too_many)),
         };
         let Some(stream) = secured(stream, peer, &router).await else { return };
         serve_http(stream, settings, stop, |request| route(Arc::clone(&router), request, peer)).await;
@@ -108,14 +111,35 @@ async fn introduced(socket: &mut TcpStream, peer: SocketAddr, shared: &Shared) -
     None
 }
 
-/// Tells somebody who has too many connections; as much as the socket takes at once, and over TLS nothing.
-fn refuse(socket: &TcpStream, peer: SocketAddr, too_many: &TooMany) {
-    count(&metrics().connections_refused, "address");
-    tracing::debug!(%peer, %too_many, "connection refused: server.addresses.connections");
-    let text = format!("connections: {too_many} (server.addresses.connections)\n");
+/// Why an address gets no connection now.
+struct Refusal {
+    text: String,
+    /// Seconds after which it may be worth another try.
+    retry_after: u64,
+}
+
+impl Refusal {
+    /// Counted and logged.
+    fn too_many(peer: SocketAddr, too_many: &TooMany) -> Self {
+        count(&metrics().connections_refused, "address");
+        tracing::debug!(%peer, %too_many, "connection refused: server.addresses.connections");
+        Self { text: format!("connections: {too_many} (server.addresses.connections)\n"), retry_after: 5 }
+    }
+
+    /// Counted and logged.
+    fn too_fast(peer: SocketAddr, too_fast: &TooFast) -> Self {
+        count(&metrics().connections_refused, "address-rate");
+        tracing::debug!(%peer, %too_fast, "connection refused: server.addresses.connections_per_second");
+        let keys = "server.addresses.connections_per_second, connections_burst";
+        Self { text: format!("connections: {too_fast} ({keys})\n"), retry_after: too_fast.wait.as_secs() + 1 }
+    }
+}
+
+/// Tells somebody who gets no connection; as much as the socket takes at once, and over TLS nothing.
+fn refuse(socket: &TcpStream, Refusal { text, retry_after }: &Refusal) {
     let length = text.len();
     let answer = format!(
-        "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nConnection: close\r\n\
+        "HTTP/1.1 429 Too Many Requests\r\nRetry-After: {retry_after}\r\nConnection: close\r\n\
          Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{text}"
     );
     let _told = socket.try_write(answer.as_bytes());
@@ -137,14 +161,20 @@ async fn secured(socket: TcpStream, peer: SocketAddr, shared: &Shared) -> Option
 }
 
 async fn route(shared: Arc<Shared>, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    let trusted = &shared.config.server.addresses.trusted_proxies;
+    let client = if trusted.is_empty() { peer.ip() } else { addresses::client(peer.ip(), request.headers(), trusted) };
+    let is_forwarded = client != peer.ip().to_canonical();
+    // A port says nothing behind a proxy.
+    let peer = if is_forwarded { SocketAddr::new(client, 0) } else { peer };
     if request.headers().contains_key(UPGRADE) {
+        // Connections of a proxy are no client's; a WebSocket through it is a new one of the client.
+        if is_forwarded && let Err(too_fast) = shared.arrivals.begin(client, Instant::now()) {
+            let refusal = Refusal::too_fast(peer, &too_fast);
+            return pages::too_many_requests(refusal.text, refusal.retry_after);
+        }
         // Between the handshake and its session a connection is in no other count.
         request.extensions_mut().insert(shared.connections.token());
     }
-    let trusted = &shared.config.server.addresses.trusted_proxies;
-    let client = if trusted.is_empty() { peer.ip() } else { addresses::client(peer.ip(), request.headers(), trusted) };
-    // A port says nothing behind a proxy.
-    let peer = if client == peer.ip() { peer } else { SocketAddr::new(client, 0) };
     let path = request.uri().path();
     match shared.endpoints.iter().find(|endpoint| endpoint.claims(path)) {
         Some(endpoint) => endpoint.handle(request, peer).await,

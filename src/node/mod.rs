@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::addresses::Counted;
+use crate::addresses::{Counted, Paced};
 use crate::broker::{Broker, SessionHandle};
 use crate::close::CloseReason;
 use crate::cluster::Local;
@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) ready: AtomicBool,
     /// HTTP connections by address.
     pub(crate) addresses: Arc<Counted>,
+    /// New connections by address.
+    pub(crate) arrivals: Paced,
     /// None for a node that speaks plain HTTP.
     pub(crate) tls: Option<tls::Tls>,
 }

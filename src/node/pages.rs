@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
@@ -40,6 +40,13 @@ pub(super) fn serve(shared: &Shared, request: &Request<Incoming>) -> Response<Bo
 
 pub(super) fn not_found() -> Response<Body> {
     plain(StatusCode::NOT_FOUND, "Nothing is here.\n")
+}
+
+/// For whoever came too often.
+pub(super) fn too_many_requests(text: String, retry_after: u64) -> Response<Body> {
+    let mut response = answer(StatusCode::TOO_MANY_REQUESTS, TEXT, Body::from(text.into_bytes()));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after));
+    response
 }
 
 /// Ready also where other nodes cannot be reached: this one serves its own sessions, and a balancer that took it out would

@@ -16,6 +16,7 @@ use crate::close::CloseReason;
 use crate::cluster::Local;
 use crate::config::Config;
 use crate::permissions::Profile;
+use crate::reload::Reload;
 use crate::session::Stomp;
 use crate::timers::{TICK, Wheel};
 use crate::transport::Endpoint;
@@ -35,6 +36,7 @@ pub struct Node {
     listener: TcpListener,
     address: SocketAddr,
     shared: Arc<Shared>,
+    reload: Reload,
 }
 
 /// What requests and background tasks share.
@@ -74,6 +76,8 @@ impl Node {
     ///
     /// Says what to change.
     pub async fn start(config: Config, text: &str, name: &str) -> Result<Self, String> {
+        // Before anybody could know that it runs: SIGHUP ends no node, whether there is something to read again or not.
+        let reload = Reload::listen();
         // What is wrong with the configuration is said before anything is connected to.
         check(&config, text, name).map_err(|problems| problems.join("\n"))?;
         let node = assemble::node_id(&config)?;
@@ -97,7 +101,7 @@ impl Node {
         let listener = listen::bind(wanted)
             .map_err(|error| format!("cannot listen on {wanted}: {error}; another --listen ADDR:PORT may be free"))?;
         let address = listener.local_addr().map_err(|error| format!("cannot listen on {wanted}: {error}"))?;
-        Ok(Self { listener, address, shared })
+        Ok(Self { listener, address, shared, reload })
     }
 
     /// Where it listens.
@@ -137,7 +141,7 @@ impl Node {
 
     /// Serves until `shutdown` ends, then drains.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, address, shared } = self;
+        let Self { listener, address, shared, reload } = self;
         if !address.ip().is_loopback() && !shared.config.identity.has_proof() {
             warn!(%address, "identity.anonymous is \"always\": anyone who reaches this port can connect under any name");
         }
@@ -147,7 +151,7 @@ impl Node {
         info!(profile = profile.as_str(), reason, rules, "permissions");
         let mut ticker = tokio::spawn(tick(Arc::clone(&shared)));
         let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&shared)));
-        let certificates = tokio::spawn(keep_certificate(Arc::clone(&shared)));
+        let certificates = tokio::spawn(keep_certificate(Arc::clone(&shared), reload));
         shared.ready.store(true, Ordering::Release);
         tokio::select! {
             () = shutdown => {}
@@ -166,9 +170,9 @@ impl Node {
     }
 }
 
-async fn keep_certificate(shared: Arc<Shared>) {
+async fn keep_certificate(shared: Arc<Shared>, reload: Reload) {
     if let Some(tls) = &shared.tls {
-        tls.keep().await;
+        tls.keep(reload).await;
     }
 }
 

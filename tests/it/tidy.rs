@@ -21,7 +21,7 @@ const ROOMS: [&[&str]; 16] = [
     &["config"],
     &["outbox"],
     &["message", "destination"],
-    &["close", "timers", "ids", "addresses"],
+    &["close", "timers", "ids", "addresses", "reload"],
 ];
 
 /// Longest source file in lines, tests included.

@@ -4,5 +4,6 @@ mod command;
 mod drain;
 mod logs;
 mod pages;
+mod reload;
 mod revocations;
 mod rooms;

@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
-use super::{Shared, api, pages};
+use super::{Shared, api, headers, pages};
 use crate::addresses::{self, TooFast, TooMany, any_holds, proxy_protocol};
 use crate::telemetry::{count, metrics};
 use crate::transport::{Body, HttpSettings, Stream, serve_http};
@@ -26,7 +26,7 @@ const KEEPALIVE: TcpKeepalive =
 
 /// What a connection over `server.connections` is told.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
-    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 60\r\n\r\n\
+    Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 60\r\n\r\n\
     This node has as many connections as server.connections has\n";
 
 /// How long to wait when no more files can be opened: accepting at once again would only spin.
@@ -90,7 +90,7 @@ fn welcome(mut stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
             Err(too_many) => return refuse(&stream, &Refusal::too_many(peer, &too_many)),
         };
         let Some(stream) = secured(stream, peer, &router).await else { return };
-        serve_http(stream, settings, stop, |request| route(Arc::clone(&router), request, peer)).await;
+        serve_http(stream, settings, stop, |request| answer(Arc::clone(&router), request, peer)).await;
     });
 }
 
@@ -140,7 +140,7 @@ fn refuse(socket: &TcpStream, Refusal { text, retry_after }: &Refusal) {
     let length = text.len();
     let answer = format!(
         "HTTP/1.1 429 Too Many Requests\r\nRetry-After: {retry_after}\r\nConnection: close\r\n\
-         Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{text}"
+         Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: {length}\r\n\r\n{text}"
     );
     let _told = socket.try_write(answer.as_bytes());
 }
@@ -158,6 +158,14 @@ async fn secured(socket: TcpStream, peer: SocketAddr, shared: &Shared) -> Option
     count(&metrics().connections_refused, why);
     tracing::debug!(%peer, error, "no TLS");
     None
+}
+
+/// Answers one request.
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    let lasts = shared.config.server.tls.as_ref().map_or(Duration::ZERO, |tls| tls.strict_transport_security);
+    let mut response = route(shared, request, peer).await;
+    headers::strict_transport(response.headers_mut(), lasts);
+    response
 }
 
 async fn route(shared: Arc<Shared>, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {

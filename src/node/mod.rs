@@ -24,6 +24,7 @@ use crate::transport::Endpoint;
 mod api;
 mod assemble;
 mod export;
+mod headers;
 mod listen;
 mod pages;
 mod tls;

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 
-use super::Shared;
+use super::{Shared, headers};
 use crate::transport::Body;
 use crate::web;
 
@@ -24,8 +24,7 @@ pub(super) fn serve(shared: &Shared, request: &Request<Incoming>) -> Response<Bo
         _ => match web::asset(path).filter(|_| shared.config.demo.enabled) {
             Some((content_type, content)) => {
                 let mut response = answer(StatusCode::OK, content_type, Body::Full(bytes::Bytes::from_static(content)));
-                let policy = HeaderValue::from_static(web::CONTENT_SECURITY_POLICY);
-                response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+                headers::protect(response.headers_mut(), web::CONTENT_SECURITY_POLICY);
                 response
             }
             None => return not_found(),
@@ -79,9 +78,9 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 fn answer(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
+    headers::protect(response.headers_mut(), headers::NO_PAGE);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

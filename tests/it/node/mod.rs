@@ -2,6 +2,7 @@
 
 mod command;
 mod drain;
+mod headers;
 mod logs;
 mod pages;
 mod reload;

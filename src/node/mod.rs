@@ -26,6 +26,7 @@ mod assemble;
 mod export;
 mod headers;
 mod listen;
+mod operators;
 mod pages;
 mod tls;
 
@@ -38,6 +39,8 @@ pub struct Node {
     address: SocketAddr,
     shared: Arc<Shared>,
     reload: Reload,
+    /// Where operators ask, if not where the clients are.
+    operators: Option<operators::Port>,
 }
 
 /// What requests and background tasks share.
@@ -102,7 +105,8 @@ impl Node {
         let listener = listen::bind(wanted)
             .map_err(|error| format!("cannot listen on {wanted}: {error}; another --listen ADDR:PORT may be free"))?;
         let address = listener.local_addr().map_err(|error| format!("cannot listen on {wanted}: {error}"))?;
-        Ok(Self { listener, address, shared, reload })
+        let operators = shared.config.server.admin_listen.map(operators::Port::bind).transpose()?;
+        Ok(Self { listener, address, shared, reload, operators })
     }
 
     /// Where it listens.
@@ -124,6 +128,9 @@ impl Node {
             let path = &endpoint.path;
             lines.push(format!("  STOMP       ws{secured}://{address}{path}   SockJS http{secured}://{address}{path}"));
         }
+        if let Some(operators) = &self.operators {
+            lines.push(format!("  operators   http://{}/ (health, ready, metrics, api)", operators.address));
+        }
         let (profile, why) = assemble::profile(&self.shared.config);
         let may = match profile {
             Profile::Guarded => "clients send through routes and read what is public or their own",
@@ -142,16 +149,19 @@ impl Node {
 
     /// Serves until `shutdown` ends, then drains.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, address, shared, reload } = self;
+        let Self { listener, address, shared, reload, operators } = self;
         if !address.ip().is_loopback() && !shared.config.identity.has_proof() {
             warn!(%address, "identity.anonymous is \"always\": anyone who reaches this port can connect under any name");
         }
-        info!(%address, node = %shared.broker.node(), "listening");
+        let admin_address = operators.as_ref().map(|port| port.address);
+        info!(%address, admin_address = ?admin_address, node = %shared.broker.node(), "listening");
         let (profile, reason) = assemble::profile(&shared.config);
         let rules = shared.config.permissions.rule.len();
         info!(profile = profile.as_str(), reason, rules, "permissions");
         let mut ticker = tokio::spawn(tick(Arc::clone(&shared)));
         let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&shared)));
+        let operators_stop = CancellationToken::new();
+        let operators = operators.map(|port| tokio::spawn(port.serve(Arc::clone(&shared), operators_stop.clone())));
         let certificates = tokio::spawn(keep_certificate(Arc::clone(&shared), reload));
         shared.ready.store(true, Ordering::Release);
         tokio::select! {
@@ -167,6 +177,11 @@ impl Node {
         ticker.abort();
         let left = shared.config.server.shutdown_grace.saturating_sub(begun.elapsed()).max(LEAST_TO_LEAVE);
         assemble::close(&shared, left).await;
+        // Last, so that whoever asks is told all the while that it drains.
+        operators_stop.cancel();
+        if let Some(operators) = operators {
+            let _in_time = tokio::time::timeout(LEAST_TO_LEAVE, operators).await;
+        }
         info!("stopped");
     }
 }

@@ -13,27 +13,39 @@ use crate::web;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers a request that belongs to no endpoint.
-pub(super) fn serve(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
-    let path = request.uri().path();
-    let mut response = match path {
+/// Whether a path is one of health, readiness and metrics.
+pub(super) fn is_for_operators(path: &str) -> bool {
+    matches!(path, "/health" | "/ready" | "/metrics")
+}
+
+/// Health, readiness, metrics.
+pub(super) fn operators(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
+    read_only(request, || match request.uri().path() {
         "/health" => plain(StatusCode::OK, "healthy\n"),
         "/ready" if shared.ready.load(Ordering::Acquire) => ready(shared),
         "/ready" => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/metrics" => export(shared),
-        _ => match web::asset(path).filter(|_| shared.config.demo.enabled) {
-            Some((content_type, content)) => {
-                let mut response = answer(StatusCode::OK, content_type, Body::Full(bytes::Bytes::from_static(content)));
-                headers::protect(response.headers_mut(), web::CONTENT_SECURITY_POLICY);
-                response
-            }
-            None => return not_found(),
-        },
-    };
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        response = plain(StatusCode::METHOD_NOT_ALLOWED, "");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        _ => not_found(),
+    })
+}
+
+/// The demo page's files, where there is one.
+pub(super) fn demo(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
+    let asset = web::asset(request.uri().path()).filter(|_| shared.config.demo.enabled);
+    let Some((content_type, content)) = asset else { return not_found() };
+    read_only(request, || {
+        let mut response = answer(StatusCode::OK, content_type, Body::Full(bytes::Bytes::from_static(content)));
+        headers::protect(response.headers_mut(), web::CONTENT_SECURITY_POLICY);
+        response
+    })
+}
+
+fn read_only(request: &Request<Incoming>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return answer();
     }
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
 }
 

@@ -4,6 +4,7 @@ mod command;
 mod drain;
 mod headers;
 mod logs;
+mod operators;
 mod pages;
 mod reload;
 mod revocations;

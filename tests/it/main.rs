@@ -3,8 +3,10 @@
 
 mod attacks;
 mod bench;
+mod checks;
 mod cluster;
 mod contracts;
+mod corpus;
 mod deploy;
 mod dev;
 mod documents;

@@ -23,7 +23,7 @@
 //! - [`node`] puts all of it together, listens, and drains at the end. [`node::check`] is the only other way in: it says
 //!   whether a [`config`] could be put together.
 //! - [`dev`] starts several nodes on one machine, with what they need.
-//! - [`timers`], [`telemetry`], [`close`], [`ids`] and [`message`] serve all rooms; [`web`] holds the demo page.
+//! - [`timers`], [`reload`], [`telemetry`], [`close`], [`ids`] and [`message`] serve all rooms; [`web`] holds the demo page.
 //!
 //! `ARCHITECTURE.md` beside the sources has the order of the rooms, the order of the locks, and what must stay true.
 
@@ -45,6 +45,7 @@ pub mod outbox;
 pub mod permissions;
 pub mod registry;
 pub mod relay;
+pub mod reload;
 pub mod revocation;
 pub mod rooms;
 pub mod routes;

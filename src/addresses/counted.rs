@@ -76,7 +76,8 @@ impl Drop for Guard {
     }
 }
 
-fn counted_as(address: IpAddr) -> IpAddr {
+/// What counts as one client: an IPv4 address, or the first 64 bits of an IPv6 address.
+pub(super) fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address => address,

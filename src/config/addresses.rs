@@ -31,7 +31,13 @@ pub struct Addresses {
     pub connections: usize,
     /// Most sessions of one address, likewise.
     pub sessions: usize,
-    /// Networks without these two limits; trusted proxies have none either.
+    /// Connections that one address may open per second in the long run; 0 for no limit. Of a client behind a trusted proxy that
+    /// names it by `X-Forwarded-For`: WebSockets. Default 100.
+    pub connections_per_second: u32,
+    /// How many it may open at once. Default 2000: all of an office whose 1000 sessions were cut off, each with a connection for
+    /// SockJS's `/info` and one for the WebSocket.
+    pub connections_burst: u32,
+    /// Networks without these limits; trusted proxies have none either.
     pub unlimited: Vec<Network>,
 }
 
@@ -52,6 +58,8 @@ impl Default for Addresses {
             proxy_protocol: false,
             connections: 1000,
             sessions: 1000,
+            connections_per_second: 100,
+            connections_burst: 2000,
             unlimited: unlimited.collect(),
         }
     }

@@ -75,7 +75,7 @@ pub struct Jwt {
     /// A public key in PEM form: RSA, EC (P-256, P-384) or Ed25519.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key: Option<Secret>,
-    /// A JSON Web Key Set; read again when it changes.
+    /// A JSON Web Key Set; read again when it changes, and on SIGHUP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_file: Option<PathBuf>,
     /// Where there is one: `https://…`, or `http://` on this machine.

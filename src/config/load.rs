@@ -169,6 +169,19 @@ impl Config {
             let what = format!("{} is below the least of 8192", self.server.header_size_limit);
             problems.add(&Key::root("server").name("header_size_limit"), what);
         }
+        if let Some(admin) = self.server.admin_listen {
+            let server = Key::root("server");
+            if admin == self.server.listen && admin.port() != 0 {
+                problems.add(&server.name("admin_listen"), format!("{admin} is server.listen too; take another port"));
+            }
+            if self.server.admin_connections == 0 {
+                problems.add(&server.name("admin_connections"), "is 0, so nobody could ask");
+            }
+        }
+        if self.server.addresses.connections_per_second > 0 && self.server.addresses.connections_burst == 0 {
+            let what = "is 0, so nobody could connect; connections_per_second = 0 lifts the limit";
+            problems.add(&Key::root("server").name("addresses").name("connections_burst"), what);
+        }
         self.limits(&mut problems);
         self.cluster(&mut problems);
         problems.take(&Key::root("identity"), self.identity.check());
@@ -273,6 +286,11 @@ mod tests {
             ("[[endpoint]]\npath = 'ws'\n", "t.toml:2: endpoint.path: \"ws\" must start with /"),
             ("[outbox]\nsend_time_limit = '10'\n", "t.toml:2:"),
             ("[server\n", "t.toml:1:"),
+            (
+                "[server]\nadmin_listen = '127.0.0.1:8080'\n",
+                "t.toml:2: server.admin_listen: 127.0.0.1:8080 is server.listen",
+            ),
+            ("[server.addresses]\nconnections_burst = 0\n", "t.toml:2: server.addresses.connections_burst: is 0"),
         ] {
             let error = parse(text, "t.toml", []).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{text}: {error}");

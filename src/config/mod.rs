@@ -83,6 +83,11 @@ pub struct Server {
     /// Address and port; port 0 takes a free one. Default `127.0.0.1:8080`: without authentication nobody else on the
     /// network should reach the node by accident.
     pub listen: SocketAddr,
+    /// Where `/health`, `/ready`, `/metrics` and `/api/` are, in plain HTTP, instead of on the clients' port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Most connections at a time to that port. Default 100.
+    pub admin_connections: usize,
     /// The node's name in a cluster: letters, digits, `.`, `_` and `-`, up to 64. Without it a new one at every start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_id: Option<String>,
@@ -276,6 +281,8 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin_listen: None,
+            admin_connections: 100,
             node_id: None,
             workers: 0,
             data_dir: None,

@@ -1,8 +1,11 @@
 //! `[server.tls]`: the node ends TLS itself.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::units;
 
 /// Both files are read again when they change and on SIGHUP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,4 +15,11 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// Its private key, in PEM form.
     pub key: PathBuf,
+    /// How long browsers are to ask this host by TLS alone, on every port of it; 0 for nothing said. Default 180 days.
+    #[serde(with = "units::duration", default = "half_a_year")]
+    pub strict_transport_security: Duration,
+}
+
+const fn half_a_year() -> Duration {
+    Duration::from_secs(180 * 86_400)
 }

@@ -1,4 +1,5 @@
-//! Where keys come from: the configuration, a file, or a URL; the latter two are looked at again and again.
+//! Where keys come from: the configuration, a file, or a URL. The latter two are read again and again, and on SIGHUP; a file also
+//! when it changes.
 //!
 //! What cannot be read leaves the last good set in force. As long as there was none, nobody is let in.
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use super::http::Client;
 use super::keys::Keys;
 use crate::config::identity::Jwt;
+use crate::reload::Reload;
 use crate::telemetry::{count, metrics};
 
 /// Largest set in octets.
@@ -35,13 +37,14 @@ pub(super) struct KeySource {
 
 #[derive(Debug)]
 struct Refresh {
-    wanted: Notify,
+    wanted: Arc<Notify>,
     looked: Notify,
     last: RwLock<Option<Instant>>,
 }
 
 enum Place {
-    File(PathBuf),
+    /// And what it was at the last look, octets or error.
+    File(PathBuf, Option<Result<Vec<u8>, String>>),
     Url(String, Client),
 }
 
@@ -55,7 +58,7 @@ impl KeySource {
             (Some(path), _) => {
                 let read = read_file(path).and_then(|text| Keys::of_set(&text, config));
                 let first = read.map_err(|what| format!("jwks_file: {}: {what}", path.display()))?;
-                (Place::File(path.clone()), Some(Arc::new(first)))
+                (Place::File(path.clone(), None), Some(Arc::new(first)))
             }
             (None, Some(url)) => {
                 let client = Client::new(config.ca_file.as_deref()).map_err(|what| format!("ca_file: {what}"))?;
@@ -63,11 +66,13 @@ impl KeySource {
             }
             (None, None) => return Err("secret: there is no key".into()),
         };
-        let refresh = Refresh { wanted: Notify::new(), looked: Notify::new(), last: RwLock::default() };
+        let wanted = Arc::new(Notify::new());
+        let refresh = Refresh { wanted: Arc::clone(&wanted), looked: Notify::new(), last: RwLock::default() };
         let source = Arc::new(Self { keys: RwLock::new(first), refresh: Some(refresh) });
         // Without a runtime the configuration is only being checked.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(keep(Arc::downgrade(&source), place, config.clone()));
+            let reload = Reload::listen();
+            runtime.spawn(keep(Arc::downgrade(&source), wanted, reload, place, config.clone()));
         }
         Ok(source)
     }
@@ -87,25 +92,12 @@ impl KeySource {
         refresh.wanted.notify_one();
         tokio::time::timeout(TIMEOUT, looked).await.is_ok()
     }
-}
 
-/// Looks at the set as long as somebody has it.
-async fn keep(source: Weak<KeySource>, place: Place, config: Jwt) {
-    loop {
-        let read = match &place {
-            Place::File(path) => {
-                let path = path.clone();
-                let read = tokio::task::spawn_blocking(move || read_file(&path)).await;
-                read.unwrap_or_else(|error| Err(error.to_string()))
-            }
-            Place::Url(url, client) => client.get(url, MAX_SET, TIMEOUT).await,
-        };
-        let read = read.and_then(|text| Keys::of_set(&text, &config));
-        let Some(source) = source.upgrade() else { return };
-        let Some(refresh) = &source.refresh else { return };
+    /// What was read is good from now on, or what was good stays so.
+    fn take(&self, read: Result<Keys, String>) {
         match read {
             Ok(keys) => {
-                *source.keys.write() = Some(Arc::new(keys));
+                *self.keys.write() = Some(Arc::new(keys));
                 count(&metrics().key_sets, "read");
             }
             Err(error) => {
@@ -113,14 +105,54 @@ async fn keep(source: Weak<KeySource>, place: Place, config: Jwt) {
                 tracing::warn!(error, "the keys of identity.jwt cannot be read; those read last stay good");
             }
         }
-        *refresh.last.write() = Some(Instant::now());
-        refresh.looked.notify_waiters();
-        let pause = match source.keys.read().is_some() {
-            true => config.jwks_refresh,
-            false => FIRST_PAUSE.min(config.jwks_refresh),
+        if let Some(refresh) = &self.refresh {
+            *refresh.last.write() = Some(Instant::now());
+            refresh.looked.notify_waiters();
+        }
+    }
+}
+
+impl Place {
+    /// What there is to read: where nobody asked, only what has changed.
+    async fn look(&mut self, asked: bool) -> Option<Result<Vec<u8>, String>> {
+        match self {
+            Self::Url(url, client) if asked => Some(client.get(url, MAX_SET, TIMEOUT).await),
+            Self::Url(..) => None,
+            Self::File(path, last) => {
+                let path = path.clone();
+                let read = tokio::task::spawn_blocking(move || read_file(&path)).await;
+                let read = read.unwrap_or_else(|error| Err(error.to_string()));
+                if !asked && last.as_ref() == Some(&read) {
+                    return None;
+                }
+                *last = Some(read.clone());
+                Some(read)
+            }
+        }
+    }
+}
+
+/// Looks at the set as long as somebody has it. The source is not held while waiting: it may go meanwhile.
+async fn keep(source: Weak<KeySource>, wanted: Arc<Notify>, mut reload: Reload, mut place: Place, config: Jwt) {
+    let mut asked = true;
+    let mut refresh_at = Instant::now();
+    loop {
+        let read = place.look(asked).await;
+        let Some(source) = source.upgrade() else { return };
+        if let Some(read) = read {
+            source.take(read.and_then(|text| Keys::of_set(&text, &config)));
+            let pause = match source.keys().is_some() {
+                true => config.jwks_refresh,
+                false => FIRST_PAUSE.min(config.jwks_refresh),
+            };
+            refresh_at = Instant::now() + pause;
+        }
+        drop(source);
+        asked = tokio::select! {
+            asked = reload.due() => asked,
+            () = wanted.notified() => true,
+            () = tokio::time::sleep_until(refresh_at) => true,
         };
-        // Not held while waiting: the source may go meanwhile.
-        let _woken = tokio::time::timeout(pause, refresh.wanted.notified()).await;
     }
 }
 

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
-use super::Shared;
+use super::{Shared, headers};
 use crate::revocation::{Change, MAX_SUBJECT, Revocation, RevocationError, Subject};
 use crate::telemetry::{count, metrics};
 use crate::transport::Body;
@@ -138,10 +138,10 @@ fn failed(error: RevocationError) -> Refusal {
 fn answer(status: StatusCode, value: &Value) -> Response<Body> {
     let mut response = Response::new(Body::from(format!("{value}\n").into_bytes()));
     *response.status_mut() = status;
+    headers::protect(response.headers_mut(), headers::NO_PAGE);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::tls::Tls;
-use crate::addresses::Counted;
+use crate::addresses::{Counted, Paced};
 use crate::broker::{Behind, Broker, BrokerConfig, Policies};
 use crate::cluster::{Backends, Cluster, ClusterConfig, Seed};
 use crate::config::permissions::ProfileChoice;
@@ -235,6 +235,7 @@ pub(super) fn assemble(
         stop,
         ready: AtomicBool::new(false),
         addresses: Counted::new(addresses.connections, addresses.without_limit()),
+        arrivals: Paced::new(addresses.connections_per_second, addresses.connections_burst, addresses.without_limit()),
         tls,
     })
 }

@@ -10,12 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::addresses::Counted;
+use crate::addresses::{Counted, Paced};
 use crate::broker::{Broker, SessionHandle};
 use crate::close::CloseReason;
 use crate::cluster::Local;
 use crate::config::Config;
 use crate::permissions::Profile;
+use crate::reload::Reload;
 use crate::session::Stomp;
 use crate::timers::{TICK, Wheel};
 use crate::transport::Endpoint;
@@ -23,7 +24,9 @@ use crate::transport::Endpoint;
 mod api;
 mod assemble;
 mod export;
+mod headers;
 mod listen;
+mod operators;
 mod pages;
 mod tls;
 
@@ -35,6 +38,9 @@ pub struct Node {
     listener: TcpListener,
     address: SocketAddr,
     shared: Arc<Shared>,
+    reload: Reload,
+    /// Where operators ask, if not where the clients are.
+    operators: Option<operators::Port>,
 }
 
 /// What requests and background tasks share.
@@ -53,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) ready: AtomicBool,
     /// HTTP connections by address.
     pub(crate) addresses: Arc<Counted>,
+    /// New connections by address.
+    pub(crate) arrivals: Paced,
     /// None for a node that speaks plain HTTP.
     pub(crate) tls: Option<tls::Tls>,
 }
@@ -72,6 +80,8 @@ impl Node {
     ///
     /// Says what to change.
     pub async fn start(config: Config, text: &str, name: &str) -> Result<Self, String> {
+        // Before anybody could know that it runs: SIGHUP ends no node, whether there is something to read again or not.
+        let reload = Reload::listen();
         // What is wrong with the configuration is said before anything is connected to.
         check(&config, text, name).map_err(|problems| problems.join("\n"))?;
         let node = assemble::node_id(&config)?;
@@ -95,7 +105,8 @@ impl Node {
         let listener = listen::bind(wanted)
             .map_err(|error| format!("cannot listen on {wanted}: {error}; another --listen ADDR:PORT may be free"))?;
         let address = listener.local_addr().map_err(|error| format!("cannot listen on {wanted}: {error}"))?;
-        Ok(Self { listener, address, shared })
+        let operators = shared.config.server.admin_listen.map(operators::Port::bind).transpose()?;
+        Ok(Self { listener, address, shared, reload, operators })
     }
 
     /// Where it listens.
@@ -117,6 +128,9 @@ impl Node {
             let path = &endpoint.path;
             lines.push(format!("  STOMP       ws{secured}://{address}{path}   SockJS http{secured}://{address}{path}"));
         }
+        if let Some(operators) = &self.operators {
+            lines.push(format!("  operators   http://{}/ (health, ready, metrics, api)", operators.address));
+        }
         let (profile, why) = assemble::profile(&self.shared.config);
         let may = match profile {
             Profile::Guarded => "clients send through routes and read what is public or their own",
@@ -135,17 +149,20 @@ impl Node {
 
     /// Serves until `shutdown` ends, then drains.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, address, shared } = self;
+        let Self { listener, address, shared, reload, operators } = self;
         if !address.ip().is_loopback() && !shared.config.identity.has_proof() {
             warn!(%address, "identity.anonymous is \"always\": anyone who reaches this port can connect under any name");
         }
-        info!(%address, node = %shared.broker.node(), "listening");
+        let admin_address = operators.as_ref().map(|port| port.address);
+        info!(%address, admin_address = ?admin_address, node = %shared.broker.node(), "listening");
         let (profile, reason) = assemble::profile(&shared.config);
         let rules = shared.config.permissions.rule.len();
         info!(profile = profile.as_str(), reason, rules, "permissions");
         let mut ticker = tokio::spawn(tick(Arc::clone(&shared)));
         let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&shared)));
-        let certificates = tokio::spawn(keep_certificate(Arc::clone(&shared)));
+        let operators_stop = CancellationToken::new();
+        let operators = operators.map(|port| tokio::spawn(port.serve(Arc::clone(&shared), operators_stop.clone())));
+        let certificates = tokio::spawn(keep_certificate(Arc::clone(&shared), reload));
         shared.ready.store(true, Ordering::Release);
         tokio::select! {
             () = shutdown => {}
@@ -160,13 +177,18 @@ impl Node {
         ticker.abort();
         let left = shared.config.server.shutdown_grace.saturating_sub(begun.elapsed()).max(LEAST_TO_LEAVE);
         assemble::close(&shared, left).await;
+        // Last, so that whoever asks is told all the while that it drains.
+        operators_stop.cancel();
+        if let Some(operators) = operators {
+            let _in_time = tokio::time::timeout(LEAST_TO_LEAVE, operators).await;
+        }
         info!("stopped");
     }
 }
 
-async fn keep_certificate(shared: Arc<Shared>) {
+async fn keep_certificate(shared: Arc<Shared>, reload: Reload) {
     if let Some(tls) = &shared.tls {
-        tls.keep().await;
+        tls.keep(reload).await;
     }
 }
 

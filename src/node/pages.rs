@@ -2,44 +2,62 @@
 
 use std::sync::atomic::Ordering;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 
-use super::Shared;
+use super::{Shared, headers};
 use crate::transport::Body;
 use crate::web;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers a request that belongs to no endpoint.
-pub(super) fn serve(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
-    let path = request.uri().path();
-    let mut response = match path {
+/// Whether a path is one of health, readiness and metrics.
+pub(super) fn is_for_operators(path: &str) -> bool {
+    matches!(path, "/health" | "/ready" | "/metrics")
+}
+
+/// Health, readiness, metrics.
+pub(super) fn operators(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
+    read_only(request, || match request.uri().path() {
         "/health" => plain(StatusCode::OK, "healthy\n"),
         "/ready" if shared.ready.load(Ordering::Acquire) => ready(shared),
         "/ready" => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/metrics" => export(shared),
-        _ => match web::asset(path).filter(|_| shared.config.demo.enabled) {
-            Some((content_type, content)) => {
-                let mut response = answer(StatusCode::OK, content_type, Body::Full(bytes::Bytes::from_static(content)));
-                let policy = HeaderValue::from_static(web::CONTENT_SECURITY_POLICY);
-                response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-                response
-            }
-            None => return not_found(),
-        },
-    };
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        response = plain(StatusCode::METHOD_NOT_ALLOWED, "");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        _ => not_found(),
+    })
+}
+
+/// The demo page's files, where there is one.
+pub(super) fn demo(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
+    let asset = web::asset(request.uri().path()).filter(|_| shared.config.demo.enabled);
+    let Some((content_type, content)) = asset else { return not_found() };
+    read_only(request, || {
+        let mut response = answer(StatusCode::OK, content_type, Body::Full(bytes::Bytes::from_static(content)));
+        headers::protect(response.headers_mut(), web::CONTENT_SECURITY_POLICY);
+        response
+    })
+}
+
+fn read_only(request: &Request<Incoming>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return answer();
     }
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
 }
 
 pub(super) fn not_found() -> Response<Body> {
     plain(StatusCode::NOT_FOUND, "Nothing is here.\n")
+}
+
+/// For whoever came too often.
+pub(super) fn too_many_requests(text: String, retry_after: u64) -> Response<Body> {
+    let mut response = answer(StatusCode::TOO_MANY_REQUESTS, TEXT, Body::from(text.into_bytes()));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after));
+    response
 }
 
 /// Ready also where other nodes cannot be reached: this one serves its own sessions, and a balancer that took it out would
@@ -72,9 +90,9 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 fn answer(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
+    headers::protect(response.headers_mut(), headers::NO_PAGE);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

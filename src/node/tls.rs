@@ -4,11 +4,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::net::TcpStream;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -18,11 +16,9 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{ServerConfig, version};
 
 use crate::config::tls::Tls as Config;
+use crate::reload::Reload;
 use crate::telemetry::{count, metrics};
 use crate::transport::Stream;
-
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub(crate) struct Tls {
@@ -68,18 +64,9 @@ impl Tls {
     }
 
     /// Looks at the files as long as the node runs.
-    pub(super) async fn keep(&self) {
-        let mut hangup = signal(SignalKind::hangup())
-            .inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be listened for; it ends this node"))
-            .ok();
+    pub(super) async fn keep(&self, mut reload: Reload) {
         loop {
-            let asked = match &mut hangup {
-                Some(hangup) => tokio::time::timeout(LOOK_EVERY, hangup.recv()).await.is_ok(),
-                None => {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                    false
-                }
-            };
+            let asked = reload.due().await;
             let certificate = Arc::clone(&self.certificate);
             let looked = tokio::task::spawn_blocking(move || certificate.look(asked)).await;
             match looked.unwrap_or_else(|error| Err(error.to_string())) {

@@ -19,7 +19,7 @@ pub mod websocket;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
@@ -69,6 +69,15 @@ impl<A: Application> Endpoint<A> {
 
     /// Answers one request. Dropping the future, or the answer's body, says that the peer is gone.
     pub async fn handle(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        let mut response = self.answer(request, peer).await;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // What clients sent comes back in these answers: it is what its type says and nothing else.
+            response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
+        response
+    }
+
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let uri = request.uri().clone();
         let Some(route) = self.below(uri.path()).and_then(Route::parse) else { return not_found() };
         match route {

@@ -3,9 +3,11 @@
 
 mod attacks;
 mod bench;
+mod checks;
 mod cluster;
 mod conformance;
 mod contracts;
+mod corpus;
 mod deploy;
 mod dev;
 mod documents;

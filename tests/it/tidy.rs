@@ -22,7 +22,7 @@ const ROOMS: [&[&str]; 17] = [
     &["outbox"],
     &["client"],
     &["message", "destination"],
-    &["close", "timers", "ids", "addresses"],
+    &["close", "timers", "ids", "addresses", "reload"],
 ];
 
 /// Longest source file in lines, tests included.

@@ -56,6 +56,13 @@ impl IframePage {
         Self { html, etag }
     }
 
+    /// The script that stands in the page itself, for policies that name it by its digest.
+    #[must_use]
+    pub fn inline_script(&self) -> &str {
+        let script = self.html.split_once("<script>").and_then(|(_, rest)| rest.split_once("</script>"));
+        script.map_or("", |(script, _)| script)
+    }
+
     /// Whether an `If-None-Match` value names this page: weak comparison, lists and `*` (RFC 9110, 13.1.2).
     #[must_use]
     pub fn matches(&self, if_none_match: &str) -> bool {
@@ -108,6 +115,8 @@ mod tests {
         let page = IframePage::new("/sockjs.min.js?a=1&b=\"><x>");
         assert!(page.html.contains("<script src=\"/sockjs.min.js?a=1&amp;b=&quot;>&lt;x>\"></script>"));
         assert_eq!(IframePage::new("/s").html.len(), 409 + 2);
+        let script = "\n    document.domain = document.domain;\n    SockJS.bootstrap_iframe();\n  ";
+        assert_eq!(page.inline_script(), script);
     }
 
     #[test]

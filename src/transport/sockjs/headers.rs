@@ -1,14 +1,18 @@
-//! CORS, cookies and caching.
+//! CORS, cookies, caching, and what SockJS's pages may do in a browser.
 
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL, COOKIE,
-    EXPIRES, ORIGIN, SET_COOKIE, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL,
+    CONTENT_SECURITY_POLICY, COOKIE, EXPIRES, ORIGIN, REFERRER_POLICY, SET_COOKIE, VARY,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::Response;
+use sha2::{Digest as _, Sha256};
+use stampede_protocol::sockjs::pages::IframePage;
 
 use crate::transport::{Body, empty};
 
@@ -69,5 +73,66 @@ pub(super) fn cookie(asked: &HeaderMap, attributes: &str, headers: &mut HeaderMa
         .unwrap_or("dummy");
     if let Ok(cookie) = HeaderValue::from_str(&format!("JSESSIONID={value}; path=/{attributes}")) {
         headers.insert(SET_COOKIE, cookie);
+    }
+}
+
+/// Says what an HTML page may do. Who may frame it stands in the policy or is left open: pages of other origins frame these.
+pub(super) fn page(headers: &mut HeaderMap, policy: HeaderValue) {
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    // Not `no-referrer`: browsers then send `Origin: null` with some requests to ourselves.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+}
+
+/// The policy of the htmlfile transport: an endless page of scripts that differ each time, and nothing else.
+pub(super) const HTMLFILE_POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'");
+
+/// The policy of the iframe page: its own script, the client library, and the transports that the library runs in it, which are of
+/// the page's own origin. `framed_by_all`: pages of any origin may frame it.
+pub(super) fn iframe_policy(page: &IframePage, library: &str, framed_by_all: bool) -> Option<HeaderValue> {
+    let own = BASE64.encode(Sha256::digest(page.inline_script()));
+    let library = source(library);
+    let framed = if framed_by_all { "" } else { "; frame-ancestors 'self'" };
+    let policy = format!(
+        "default-src 'none'; script-src 'sha256-{own}' {library}; connect-src 'self'; frame-src 'self'; base-uri 'none'; \
+         form-action 'none'{framed}"
+    );
+    HeaderValue::from_str(&policy).ok()
+}
+
+/// Where a script is loaded from, as a policy names it: without a path, for a server may send the client on to another one.
+fn source(url: &str) -> &str {
+    let start = match url.split_once("//") {
+        Some(("http:" | "https:" | "", rest)) => url.len() - rest.len(),
+        _ => return "'self'",
+    };
+    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
+    let host = &url[start..end];
+    let is_host = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b':' | b'[' | b']');
+    // Whatever else a browser makes of such an address, the page is to go on working.
+    if host.is_empty() || !host.bytes().all(is_host) { "*" } else { url[..end].trim_start_matches('/') }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_names_the_host_of_the_library() {
+        for (library, expected) in [
+            ("/sockjs.min.js", "'self'"),
+            ("/a//b.js", "'self'"),
+            ("https://cdn.example.com/sockjs@1/dist/sockjs.min.js?v=1", "https://cdn.example.com"),
+            ("https://cdn.example.com:8443/x.js", "https://cdn.example.com:8443"),
+            ("http://[::1]:80/x.js", "http://[::1]:80"),
+            ("//cdn.example.com/x.js", "cdn.example.com"),
+            ("https://cdn.example.com", "https://cdn.example.com"),
+            ("https://user@cdn.example.com/x.js", "*"),
+            ("https://a; script-src *;/x.js", "*"),
+            ("https:///x.js", "*"),
+            ("https://", "*"),
+        ] {
+            assert_eq!(source(library), expected, "{library}");
+        }
     }
 }

@@ -45,6 +45,7 @@ pub(super) struct SockJs {
     /// Pages of any site may connect.
     open: bool,
     page: IframePage,
+    page_policy: Option<HeaderValue>,
     sessions: Arc<Sessions>,
 }
 
@@ -52,7 +53,9 @@ impl SockJs {
     pub(super) fn new(config: SockJsConfig, origins: &Origins) -> Self {
         let page = IframePage::new(&config.client_library_url);
         let sessions = Sessions::start(&config);
-        Self { open: origins.allow_all(), page, sessions, config }
+        let open = origins.allow_all();
+        let page_policy = headers::iframe_policy(&page, &config.client_library_url, open);
+        Self { open, page, page_policy, sessions, config }
     }
 
     pub(super) const fn is_enabled(&self) -> bool {
@@ -114,6 +117,9 @@ impl SockJs {
         headers::cacheable(response.headers_mut());
         if let Ok(etag) = HeaderValue::from_str(&self.page.etag) {
             response.headers_mut().insert(ETAG, etag);
+        }
+        if let Some(policy) = &self.page_policy {
+            headers::page(response.headers_mut(), policy.clone());
         }
         if !self.open {
             response.headers_mut().insert(X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
@@ -17,6 +17,7 @@ use stampede_protocol::sockjs::transport::CallbackFault;
 use stampede_protocol::sockjs::{Attach, Callback, Take, Transport, Wrapping};
 use tokio::time::{Instant, timeout_at};
 
+use super::headers::{HTMLFILE_POLICY, page};
 use super::link::{HttpLink, register};
 use super::send::read_body;
 use super::sessions::{Found, Live, Wake};
@@ -61,8 +62,8 @@ impl SockJs {
         if !wrapping.is_polling() {
             headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
         }
-        if transport == Transport::Jsonp {
-            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if transport == Transport::HtmlFile {
+            page(headers, HTMLFILE_POLICY);
         }
         response
     }

@@ -49,22 +49,48 @@ fn a_token_may_stand_in_the_handshake() {
 fn keys_from_a_file_change_with_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("keys.json");
-    std::fs::write(&path, super::services::key_set("one")).unwrap();
-    let config = format!("[identity.jwt]\njwks_file = '{}'\njwks_refresh = '1s'\n", path.display());
-    let node = serve(&config);
+    let write = |text: String| {
+        // At once, as a careful operator does: half a file is no set.
+        let new = directory.path().join("new.json");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+    };
+    write(super::services::key_set("one"));
+    // The default `jwks_refresh` is minutes: what is seen earlier was seen because it changed.
+    let node = serve(&format!("[identity.jwt]\njwks_file = '{}'\n", path.display()));
     let (one, two) = (super::services::signed("one"), super::services::signed("two"));
+    let sets = |outcome: &str| {
+        let name = format!("stampede_key_sets_total{{reason=\"{outcome}\"}} ");
+        let metrics = node.get("/metrics").1;
+        metrics.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |value| value.parse::<u64>().unwrap())
+    };
+    let counted = |outcome: &str, before: u64| {
+        until(|| (sets(outcome) > before).then_some(()), || format!("{outcome}: {}", sets(outcome)));
+    };
+    counted("read", 0);
     accepted(&node, &[&format!("Authorization:{one}")], Some("ann"));
     refused(&node, &[&format!("Authorization:{two}")], "the token is not accepted");
-    std::fs::write(&path, super::services::key_set("two")).unwrap();
-    until(|| is_accepted(&node, two).then_some(()), || "the new key is not known".into());
-    refused(&node, &[&format!("Authorization:{one}")], "the token is not accepted");
-    // What cannot be read changes nothing.
-    std::fs::write(&path, "{").unwrap();
-    until(
-        || node.get("/metrics").1.contains("stampede_key_sets_total{reason=\"failed\"}").then_some(()),
-        || "no".into(),
-    );
+    let before = sets("read");
+    write(super::services::key_set("two"));
+    counted("read", before);
     accepted(&node, &[&format!("Authorization:{two}")], Some("ann"));
+    refused(&node, &[&format!("Authorization:{one}")], "the token is not accepted");
+    // An operator who asks has it read also where nothing changed.
+    let before = sets("read");
+    node.signal("HUP");
+    counted("read", before);
+    // What cannot be read changes nothing, and is told once.
+    write("{".into());
+    counted("failed", 0);
+    node.signal("HUP");
+    counted("failed", 1);
+    accepted(&node, &[&format!("Authorization:{two}")], Some("ann"));
+    let before = sets("read");
+    write(super::services::key_set("one"));
+    counted("read", before);
+    accepted(&node, &[&format!("Authorization:{one}")], Some("ann"));
+    assert_eq!(sets("failed"), 2);
+    node.is_well();
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 mod command;
 mod drain;
+mod headers;
 mod logs;
+mod operators;
 mod pages;
+mod reload;
 mod revocations;
 mod rooms;

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod http;
+pub(crate) mod openssl;
 pub(crate) mod private;
 pub(crate) mod process;
 pub(crate) mod proxy;

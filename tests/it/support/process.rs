@@ -98,8 +98,8 @@ impl Launch {
         let reader = collect(child.stderr.take().unwrap(), Arc::clone(&errors));
         let listens = || {
             let output = output.lock().unwrap();
-            let (_, rest) = output.split_once("listens on http://")?;
-            rest.split_once('\n')?.0.parse().ok()
+            let (_, rest) = output.split_once("listens on http")?;
+            rest.split_once("://")?.1.split_once('\n')?.0.parse().ok()
         };
         let address = until(listens, || format!("it does not listen: {}", errors.lock().unwrap()));
         Process { child, address, output, errors, reader: Some(reader), _config: self.config }

@@ -36,6 +36,17 @@ impl Tcp {
         }
     }
 
+    /// What comes up to this, which it ends with.
+    #[track_caller]
+    pub(crate) fn until(&mut self, end: &str) -> String {
+        let (mut octets, mut octet) = (Vec::new(), [0]);
+        while !octets.ends_with(end.as_bytes()) {
+            self.0.read_exact(&mut octet).unwrap_or_else(|error| panic!("{error} after {octets:?}"));
+            octets.extend(octet);
+        }
+        String::from_utf8(octets).unwrap()
+    }
+
     /// Says that nothing more comes.
     pub(crate) fn finish(&mut self) {
         let _closed = self.0.shutdown(std::net::Shutdown::Write);

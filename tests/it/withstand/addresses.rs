@@ -53,6 +53,64 @@ fn node_is_full(node: &Process) -> bool {
     status == 429 && text.contains("your address has 2 open, and 2 is the limit (server.addresses.connections)")
 }
 
+/// One second is long for a handful of connections, and waiting for it shows that it passes.
+const SLOWLY: &str = "connections_per_second = 1\nconnections_burst = 3\n";
+const TOO_FAST: &str = "connections: your address has opened 4 faster than 1 a second, and 3 at once is the limit \
+    (server.addresses.connections_per_second, connections_burst)\n";
+
+fn refused_for_its_rate(node: &Process) -> bool {
+    node.get("/metrics").1.contains("stampede_connections_refused_total{reason=\"address-rate\"}")
+}
+
+#[test]
+fn an_address_opens_connections_no_faster_than_its_limit() {
+    let node = serve(&format!("{LIMITED}{SLOWLY}"));
+    let mut session = client(&node);
+    let begun = Instant::now();
+    let (mut let_in, mut told) = (1, None);
+    while told.is_none() {
+        match node.get("/health") {
+            (200, _) => let_in += 1,
+            refused => told = Some(refused),
+        }
+    }
+    assert_eq!(told, Some((429, TOO_FAST.to_owned())));
+    // Three at once, and one for each second that this took.
+    assert!(let_in >= 3 && let_in <= 4 + begun.elapsed().as_secs(), "{let_in} in {:?}", begun.elapsed());
+    // Whoever is in notices nothing, and who waits comes in.
+    session.is_quiet();
+    until(|| refused_for_its_rate(&node).then_some(()), || "nobody is let in again".into());
+}
+
+#[test]
+fn behind_a_trusted_proxy_each_client_opens_websockets_at_its_own_rate() {
+    let node = serve(&format!("[server.addresses]\ntrusted_proxies = ['127.0.0.0/8']\n{SLOWLY}"));
+    let handshake = |address: &str| {
+        let upgrade = "Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+        // Without a key: it counts, and is answered at once.
+        ask(node.address, format!("GET /ws HTTP/1.1\r\nHost: a\r\n{upgrade}X-Forwarded-For: {address}\r\n\r\n"))
+    };
+    let told = until(|| Some(handshake("192.0.2.1")).filter(|(status, _)| *status != 400), || "no limit".into());
+    assert_eq!(told, (429, TOO_FAST.to_owned()));
+    assert_eq!(handshake("192.0.2.2").0, 400, "another client of the same proxy");
+    // The proxy's own connections, and requests that open none, have no limit.
+    assert!((0..20).all(|_| node.get("/health").0 == 200));
+    let asking = "GET /ws/info HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\nConnection: close\r\n\r\n";
+    assert!((0..20).all(|_| ask(node.address, asking).0 == 200));
+    assert!(refused_for_its_rate(&node));
+}
+
+#[test]
+fn a_proxy_that_says_where_connections_come_from_has_its_clients_counted() {
+    let trusting = "trusted_proxies = ['127.0.0.1']\nproxy_protocol = true\n";
+    let node = serve(&format!("[server.addresses]\n{trusting}{SLOWLY}"));
+    let get = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let through = |client: &str| ask(node.address, format!("PROXY TCP4 {client} 10.0.0.1 4660 80\r\n{get}"));
+    let told = until(|| Some(through("192.0.2.1")).filter(|(status, _)| *status != 200), || "no limit".into());
+    assert_eq!(told, (429, TOO_FAST.to_owned()));
+    assert_eq!(through("192.0.2.2").0, 200);
+}
+
 #[test]
 fn behind_a_trusted_proxy_each_client_counts_for_itself() {
     let node = serve("[server.addresses]\ntrusted_proxies = ['127.0.0.0/8']\nsessions = 1\n");

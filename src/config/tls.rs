@@ -15,11 +15,8 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// Its private key, in PEM form.
     pub key: PathBuf,
-    /// How long browsers are to ask this host by TLS alone, on every port of it; 0 for nothing said. Default 180 days.
-    #[serde(with = "units::duration", default = "half_a_year")]
+    /// How long browsers are to ask this host by TLS alone, on every port of it. Default 0: nothing is said, because other
+    /// services of the host may have no TLS, and a browser does not forget it before its time.
+    #[serde(with = "units::duration", default)]
     pub strict_transport_security: Duration,
-}
-
-const fn half_a_year() -> Duration {
-    Duration::from_secs(180 * 86_400)
 }

@@ -122,8 +122,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_cut_into_frames() {
-        let octets =
-            b"\nCONNECTED\r\nversion:1.2\r\n\r\n\0\nMESSAGE\ncontent-length:3\n\na\0b\0RECEIPT\nreceipt-id:\n\n\0";
+        let octets = b"\nCONNECTED\r\nversion:1.2\r\n\r\n\0\nMESSAGE\ncontent-length:3\n\na\0b\0RECEIPT\nreceipt-id:\n\n\0";
         let (found, beats) = commands(octets);
         assert_eq!(found, ["CONNECTED \"\"", "MESSAGE \"a\\0b\"", "RECEIPT \"\""]);
         assert_eq!(beats, 2);
@@ -131,9 +130,7 @@ mod tests {
 
     #[test]
     fn what_is_no_frame_is_said() {
-        for octets in
-            [&b"RECEIPT\nno colon\n\n\0"[..], b"M\0", b"M\ncontent-length:x\n\n\0", b"M\ncontent-length:1\n\nab\0"]
-        {
+        for octets in [&b"RECEIPT\nno colon\n\n\0"[..], b"M\0", b"M\ncontent-length:x\n\n\0", b"M\ncontent-length:1\n\nab\0"] {
             let mut cutter = Cutter::default();
             cutter.feed(octets);
             assert!(cutter.next().is_err(), "{octets:?}");

@@ -97,9 +97,7 @@ mod tests {
     #[test]
     fn frames_have_what_is_asked_for_and_more() {
         let frame = "MESSAGE\na:1\na:2\nb:\\c\n\nbody\0";
-        for pattern in
-            ["MESSAGE", "MESSAGE\\nb:\\\\c\\na:1", "$x\\n!c", "MESSAGE\\n\\nbody\\0", "MESSAGE\\na:$*\\n\\n$**\\0"]
-        {
+        for pattern in ["MESSAGE", "MESSAGE\\nb:\\\\c\\na:1", "$x\\n!c", "MESSAGE\\n\\nbody\\0", "MESSAGE\\na:$*\\n\\n$**\\0"] {
             assert_eq!(check(pattern, frame), Ok(()), "{pattern}");
         }
     }

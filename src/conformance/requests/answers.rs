@@ -160,7 +160,7 @@ async fn reads(names: &mut Names, exchange: &mut Exchange, rest: &str, until: Un
     loop {
         for length in tried..=exchange.body.len() {
             let start = &exchange.body[..length];
-            // A form that ends with an octet fits only where that octet is: the others are not tried.
+            // A form that ends with an octet fits only where that octet is.
             let can = match &last {
                 Some(Token::Octet(octet)) => start.last() == Some(octet),
                 _ => true,

@@ -7,27 +7,39 @@ use tokio::time::sleep;
 
 use super::super::form::{Names, show};
 use super::super::pattern::Pattern;
+use super::super::play::Stop;
 use super::super::script::{Step, Transcript};
 use super::super::server::Server;
 use super::super::verdict::Failure;
 use super::answers;
 use super::client::{Client, Otherwise, broken};
+use super::features::Features;
 use super::http::{Lack, Until};
 use super::websocket::{BINARY, CLOSE, CONTINUES, LAST, Message, PING, TEXT};
 
 /// All steps, for whoever wants to know that a file has no other.
 #[cfg(test)]
-pub(super) const VERBS: &str = "again answers asks asks-1.0 at-last begins beyond binary body chunk closed closes collects continues \
-    differ drops ended ends excludes finally frame gets has header joins json lacks lists message pings \
-    polls pong quiet reads renewed repeats reusable says sends settles streams text typed unmasked \
-    upgrades waits without";
+pub(super) const VERBS: &str = "\
+    again answers asks asks-1.0 at-last begins beyond binary body chunk closed closes collects continues \
+    differ drops ended ends excludes finally frame gets has header joins json lacks lists message pings polls \
+    pong quiet reads renewed repeats reusable says sends settles streams text typed unmasked upgrades waits \
+    without";
 
 /// Plays it.
 ///
 /// # Errors
 ///
-/// The step that went otherwise.
-pub(in super::super) async fn play(server: &Server, transcript: &Transcript) -> Result<(), Failure> {
+/// The step that went otherwise, or why it does not apply.
+pub(in super::super) async fn play(server: &Server, transcript: &Transcript) -> Result<(), Stop> {
+    let features = Features::ask(server).await.map_err(Stop::NotApplicable)?;
+    match features.obstacle(transcript, server.slow) {
+        Some(why) => Err(Stop::NotApplicable(why)),
+        None => steps(server, transcript).await.map_err(Stop::Failed),
+    }
+}
+
+/// Plays it whatever the server says it has.
+pub(super) async fn steps(server: &Server, transcript: &Transcript) -> Result<(), Failure> {
     let mut player = Player { server, names: names(server), clients: BTreeMap::new() };
     for step in &transcript.steps {
         player.step(step).await.map_err(|(expected, seen)| Failure {

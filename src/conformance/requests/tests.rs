@@ -5,10 +5,18 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::play::VERBS;
-use super::*;
+use super::super::script::{Section, parse};
+use super::super::server::Server;
+use super::super::verdict::Failure;
+use super::features::Features;
+use super::play::{VERBS, steps};
+use super::{FILES, SETTINGS};
 use crate::client::wire::Access;
-use crate::conformance::verdict::Failure;
+
+/// All transcripts, file by file.
+fn sections() -> impl Iterator<Item = (&'static str, Section)> {
+    FILES.into_iter().map(|(path, text)| (path, parse(text, &SETTINGS)))
+}
 
 #[test]
 fn every_file_has_a_title_and_every_step_a_verb() {
@@ -17,14 +25,14 @@ fn every_file_has_a_title_and_every_step_a_verb() {
         assert!(!section.title.is_empty(), "{name} has no title");
         assert!(!section.transcripts.is_empty(), "{name} is empty");
         for transcript in section.transcripts {
-            let at = format!("{name}.txt:{}", transcript.line);
+            let at = format!("{name}:{}", transcript.line);
             assert!(ids.insert(transcript.clauses[0].clone()), "{at}: {} is there twice", transcript.clauses[0]);
             assert!(transcript.clauses[0].starts_with('K') && !transcript.title.is_empty(), "{at}");
             assert!(!transcript.steps.is_empty(), "{at} has no steps");
             for step in &transcript.steps {
                 assert!(
                     VERBS.split(' ').any(|verb| verb == step.verb),
-                    "{name}.txt:{}: {} is no step",
+                    "{name}:{}: {} is no step",
                     step.line,
                     step.verb
                 );
@@ -43,10 +51,11 @@ fn every_file_is_played_and_every_step_explained() {
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "txt") {
-            found.insert(path.file_stem().unwrap().to_string_lossy().into_owned());
+            let name = path.file_name().unwrap().to_string_lossy();
+            found.insert(format!("fixtures/conformance/sockjs/{name}"));
         }
     }
-    assert_eq!(found, FILES.iter().map(|(name, _)| (*name).to_owned()).collect());
+    assert_eq!(found, FILES.map(|(path, _)| path.to_owned()).into());
     let readme = std::fs::read_to_string(format!("{folder}/README.md")).unwrap();
     for verb in VERBS.split(' ') {
         let shown = [format!("`A {verb}`"), format!("`A {verb} ")];
@@ -54,7 +63,7 @@ fn every_file_is_played_and_every_step_explained() {
     }
 }
 
-/// A server on a port of its own that gives every connection `answers`, one after each request, and then keeps it open; `cut` ends it.
+/// A server that gives every connection `answers`, one after each request, and then keeps it open; `cut` ends it.
 async fn server(answers: &'static [&'static [u8]], cut: bool) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -89,9 +98,9 @@ async fn server(answers: &'static [&'static [u8]], cut: bool) -> Server {
     }
 }
 
-async fn played(server: &Server, steps: &str) -> Result<(), Failure> {
-    let section = parse(&format!("# x\n## K00  x\n{steps}"), &SETTINGS);
-    play(server, &section.transcripts[0]).await
+async fn played(server: &Server, text: &str) -> Result<(), Failure> {
+    let section = parse(&format!("# x\n## K00  x\n{text}"), &SETTINGS);
+    steps(server, &section.transcripts[0]).await
 }
 
 const GREETING: &[u8] =
@@ -150,7 +159,8 @@ async fn answers_are_judged() {
     check(&[GREETING, GREETING], false, "A asks GET $endpoint", &right, &wrong).await;
 }
 
-const STREAM: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhhhh\n\r\n2\r\no\n\r\n2\r\nh\n\r\n6\r\na[\"x\"]\r\n1\r\n\n\r\n";
+const STREAM: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+    5\r\nhhhh\n\r\n2\r\no\n\r\n2\r\nh\n\r\n6\r\na[\"x\"]\r\n1\r\n\n\r\n";
 
 #[tokio::test]
 async fn streams_are_judged() {
@@ -233,12 +243,12 @@ async fn every_transcript_fails_against_a_wrong_server() {
     let mut passed: BTreeSet<String> = BTreeSet::new();
     for (at, answers) in WRONG.into_iter().enumerate() {
         let server = server(answers, false).await;
-        let transcripts = sections().into_iter().flat_map(|(_, section)| section.transcripts);
+        let transcripts = sections().flat_map(|(_, section)| section.transcripts);
         // What only takes time, and fails at its start or not at all here.
         let plays = transcripts.filter(|transcript| !transcript.words("needs").any(|need| need == "slow"));
         let plays = plays.map(|transcript| {
             let server = server.clone();
-            async move { (transcript.clauses[0].clone(), play(&server, &transcript).await.is_ok()) }
+            async move { (transcript.clauses[0].clone(), steps(&server, &transcript).await.is_ok()) }
         });
         let outcomes = futures_util::future::join_all(plays).await;
         let good: BTreeSet<String> = outcomes.into_iter().filter(|(_, good)| *good).map(|(id, _)| id).collect();

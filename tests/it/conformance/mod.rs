@@ -4,6 +4,7 @@ mod command;
 mod faults;
 mod proxy;
 mod sockjs;
+mod spoiled;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

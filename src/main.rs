@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use stampede::config::load::load;
-use stampede::{conformance, dev};
 use stampede::identity::mint;
 use stampede::node::{self, Node};
 use stampede::telemetry;
+use stampede::{conformance, dev};
 
 /// mimalloc gives the memory of closed connections back; glibc's allocator keeps most of it.
 #[global_allocator]

@@ -1,9 +1,7 @@
 //! Requests over a connection of their own.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -20,7 +18,7 @@ pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     authority: String,
     headers: Vec<(String, String)>,
-    task: AbortOnDropHandle<()>,
+    _task: AbortOnDropHandle<()>,
 }
 
 /// A request.
@@ -34,8 +32,6 @@ pub struct Asked {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
-    /// Whether it is an HTTP/1.0 request.
-    pub old: bool,
 }
 
 impl Asked {
@@ -69,7 +65,7 @@ impl Connection {
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             let _ = connection.with_upgrades().await;
         }));
-        Ok(Self { sender, authority: target.authority.clone(), headers: access.headers.clone(), task })
+        Ok(Self { sender, authority: target.authority.clone(), headers: access.headers.clone(), _task: task })
     }
 
     /// Asks, and reads the head of the answer.
@@ -82,9 +78,6 @@ impl Connection {
         let mut request = Request::new(Full::new(asked.body.clone()));
         *request.method_mut() = asked.method.clone();
         *request.uri_mut() = asked.path.parse().map_err(|error| say(&error))?;
-        if asked.old {
-            *request.version_mut() = Version::HTTP_10;
-        }
         let authority = HeaderValue::from_str(&self.authority).map_err(|error| say(&error))?;
         request.headers_mut().insert(http::header::HOST, authority);
         for (name, value) in self.headers.iter().chain(&asked.headers) {
@@ -95,12 +88,6 @@ impl Connection {
         let answer = self.sender.send_request(request).await.map_err(|error| say(&error))?;
         let (head, body) = answer.into_parts();
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
-    }
-
-    /// Whether the server keeps the connection for another request, or ends it within this time.
-    pub async fn lives(&mut self, patience: Duration) -> bool {
-        tokio::time::timeout(patience, self.sender.ready()).await.is_ok_and(|ready| ready.is_ok())
-            && !self.task.is_finished()
     }
 }
 

@@ -180,7 +180,8 @@ impl Unwrapper {
                     let start = memchr::memmem::find(&self.buffer, b"p(\"")? + 2;
                     let literal = &self.buffer[start..];
                     let end = start + literal_end(literal)?;
-                    let text = serde_json::from_slice(&self.buffer[start..end]).unwrap_or_else(|_| text_of(&self.buffer));
+                    let text =
+                        serde_json::from_slice(&self.buffer[start..end]).unwrap_or_else(|_| text_of(&self.buffer));
                     self.buffer.drain(..end);
                     return Some(text);
                 }
@@ -358,7 +359,8 @@ mod tests {
         assert_eq!(unwrapped(Wrapping::Line, b"hhhh\no\na[\"x\"]\n"), ["hhhh", "o", "a[\"x\"]"]);
         let events = b"\r\ndata: o\r\n\r\ndata: a[\"100%25\"]\r\n\r\n";
         assert_eq!(unwrapped(Wrapping::Event, events), ["o", "a[\"100%\"]"]);
-        let page = br#"<script>function p(d) {c.p(d);};</script><script>p("o");</script><script>p("a[\"\\\");\"]");</script>"#;
+        let page =
+            br#"<script>function p(d) {c.p(d);};</script><script>p("o");</script><script>p("a[\"\\\");\"]");</script>"#;
         assert_eq!(unwrapped(Wrapping::Script, page), ["o", r#"a["\");"]"#]);
         assert_eq!(unwrapped(Wrapping::Script, b"/**/p(\"h\");\r\n"), ["h"]);
     }

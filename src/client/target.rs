@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::stream::believing::Anyone;
@@ -113,7 +113,9 @@ impl Trust<'_> {
             }
         }
         if roots.is_empty() {
-            return Err("no certificate to believe: name some with --ca-file, or believe all with --insecure".to_owned());
+            return Err(
+                "no certificate to believe: name some with --ca-file, or believe all with --insecure".to_owned()
+            );
         }
         Ok(TlsConnector::from(Arc::new(builder.with_root_certificates(roots).with_no_client_auth())))
     }

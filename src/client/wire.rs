@@ -126,7 +126,11 @@ impl Wire {
             Ok(Self { to, from, protocol, _task: AbortOnDropHandle::new(task) })
         };
         timeout(patience, opening).await.unwrap_or_else(|_| {
-            Err(format!("{} over {carrier}: no answer within {}", target.authority, humantime::format_duration(patience)))
+            Err(format!(
+                "{} over {carrier}: no answer within {}",
+                target.authority,
+                humantime::format_duration(patience)
+            ))
         })
     }
 

@@ -121,7 +121,21 @@ impl Server {
         let Destinations { topic, queue, refused } = destinations;
         let (patience, quiet) = (Duration::from_secs(3), Duration::from_millis(300));
         let (receipts, slow) = (true, false);
-        Ok(Self { target, access, host, login, connect, topic, queue, refused, patience, quiet, settle: quiet, receipts, slow })
+        Ok(Self {
+            target,
+            access,
+            host,
+            login,
+            connect,
+            topic,
+            queue,
+            refused,
+            patience,
+            quiet,
+            settle: quiet,
+            receipts,
+            slow,
+        })
     }
 }
 

@@ -48,7 +48,7 @@ impl Cutter {
     /// # Errors
     ///
     /// Where no frame can be made of it: says why.
-    pub fn next(&mut self) -> Result<Option<Seen>, String> {
+    pub fn cut(&mut self) -> Result<Option<Seen>, String> {
         let skipped = self.buffer.iter().take_while(|octet| matches!(octet, b'\n' | b'\r')).count();
         self.beats += self.buffer[..skipped].iter().filter(|octet| **octet == b'\n').count();
         self.buffer.drain(..skipped);
@@ -68,15 +68,14 @@ impl Cutter {
             }
             lines.push(line);
         }
-        let headers: Result<Vec<(Vec<u8>, Vec<u8>)>, String> = lines[1..]
+        let headers = lines[1..]
             .iter()
             .map(|line| {
                 let colon = memchr::memchr(b':', line);
                 let colon = colon.ok_or_else(|| format!("a header without a colon: {}", super::form::show(line)))?;
                 Ok((line[..colon].to_vec(), line[colon + 1..].to_vec()))
             })
-            .collect();
-        let headers = headers?;
+            .collect::<Result<Vec<_>, String>>()?;
         let length = headers.iter().find(|(name, _)| name == b"content-length").map(|(_, value)| value);
         let body = match length {
             None => memchr::memchr(0, &self.buffer[at..]),
@@ -111,7 +110,7 @@ mod tests {
         let mut found = Vec::new();
         for octet in octets {
             cutter.feed(&[*octet]);
-            while let Some(seen) = cutter.next().unwrap() {
+            while let Some(seen) = cutter.cut().unwrap() {
                 let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
                 found.push(format!("{} {:?}", text(&seen.command), text(&seen.body)));
             }
@@ -122,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_stream_is_cut_into_frames() {
-        let octets = b"\nCONNECTED\r\nversion:1.2\r\n\r\n\0\nMESSAGE\ncontent-length:3\n\na\0b\0RECEIPT\nreceipt-id:\n\n\0";
+        let octets =
+            b"\nCONNECTED\r\nversion:1.2\r\n\r\n\0\nMESSAGE\ncontent-length:3\n\na\0b\0RECEIPT\nreceipt-id:\n\n\0";
         let (found, beats) = commands(octets);
         assert_eq!(found, ["CONNECTED \"\"", "MESSAGE \"a\\0b\"", "RECEIPT \"\""]);
         assert_eq!(beats, 2);
@@ -130,10 +130,12 @@ mod tests {
 
     #[test]
     fn what_is_no_frame_is_said() {
-        for octets in [&b"RECEIPT\nno colon\n\n\0"[..], b"M\0", b"M\ncontent-length:x\n\n\0", b"M\ncontent-length:1\n\nab\0"] {
+        for octets in
+            [&b"RECEIPT\nno colon\n\n\0"[..], b"M\0", b"M\ncontent-length:x\n\n\0", b"M\ncontent-length:1\n\nab\0"]
+        {
             let mut cutter = Cutter::default();
             cutter.feed(octets);
-            assert!(cutter.next().is_err(), "{octets:?}");
+            assert!(cutter.cut().is_err(), "{octets:?}");
         }
     }
 }

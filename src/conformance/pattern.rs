@@ -91,13 +91,15 @@ mod tests {
     fn check(pattern: &str, frame: &str) -> Result<(), String> {
         let mut cutter = Cutter::default();
         cutter.feed(frame.as_bytes());
-        Pattern::parse(pattern).unwrap().check(&cutter.next().unwrap().unwrap(), &mut Names::default())
+        Pattern::parse(pattern).unwrap().check(&cutter.cut().unwrap().unwrap(), &mut Names::default())
     }
 
     #[test]
     fn frames_have_what_is_asked_for_and_more() {
         let frame = "MESSAGE\na:1\na:2\nb:\\c\n\nbody\0";
-        for pattern in ["MESSAGE", "MESSAGE\\nb:\\\\c\\na:1", "$x\\n!c", "MESSAGE\\n\\nbody\\0", "MESSAGE\\na:$*\\n\\n$**\\0"] {
+        for pattern in
+            ["MESSAGE", "MESSAGE\\nb:\\\\c\\na:1", "$x\\n!c", "MESSAGE\\n\\nbody\\0", "MESSAGE\\na:$*\\n\\n$**\\0"]
+        {
             assert_eq!(check(pattern, frame), Ok(()), "{pattern}");
         }
     }

@@ -73,7 +73,12 @@ impl Library {
         }
         if wanted.sockjs {
             let sockjs = all(&self.sockjs).filter(|(file, transcript)| wanted.has(file, transcript));
-            cases.extend(sockjs.map(|(file, transcript)| Case { file, transcript, level: level(transcript), stomp: None }));
+            cases.extend(sockjs.map(|(file, transcript)| Case {
+                file,
+                transcript,
+                level: level(transcript),
+                stomp: None,
+            }));
         }
         cases
     }
@@ -94,7 +99,8 @@ impl Wanted {
         }
         let title = file.section.title.to_lowercase();
         let fits = |only: &String| {
-            transcript.clauses.iter().any(|clause| clause.starts_with(only.as_str())) || title.contains(&only.to_lowercase())
+            transcript.clauses.iter().any(|clause| clause.starts_with(only.as_str()))
+                || title.contains(&only.to_lowercase())
         };
         self.only.is_empty() || self.only.iter().any(fits)
     }

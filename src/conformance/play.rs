@@ -286,4 +286,3 @@ async fn counts(names: &mut Names, speaker: &mut Speaker, count: u64, patience: 
     }
     Ok(())
 }
-

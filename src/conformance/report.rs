@@ -284,7 +284,8 @@ impl Told<'_> {
     fn write(&self, text: &mut String) {
         let Self { case, failure, places, .. } = self;
         let level = if case.level == Level::Should { " (recommended)" } else { "" };
-        let mut versions: Vec<&str> = places.iter().map(|(version, _)| *version).filter(|text| !text.is_empty()).collect();
+        let mut versions: Vec<&str> =
+            places.iter().map(|(version, _)| *version).filter(|text| !text.is_empty()).collect();
         let mut carriers: Vec<&str> = places.iter().map(|(_, carrier)| carrier.as_str()).collect();
         versions.dedup();
         versions.sort_unstable();
@@ -372,10 +373,13 @@ mod tests {
         let versions = vec!["1.1".to_owned(), "1.2".to_owned()];
         let only = vec!["F01".to_owned(), "F16".to_owned(), "B13".to_owned()];
         let plan = library.plan(&Wanted { versions, carriers, sockjs: false, only, must: false });
-        let failure = |step: &str| Failure { line: 7, step: step.into(), expected: "ERROR".into(), seen: "<\\0>".into() };
+        let failure =
+            |step: &str| Failure { line: 7, step: step.into(), expected: "ERROR".into(), seen: "<\\0>".into() };
         let outcome = |case: &Case<'_>| match case.id() {
             "F01" => Outcome::Passed,
-            "F16" if case.stomp == Some(("1.1", Carrier::WebSocket)) => Outcome::Known(failure("A refused"), "old".into()),
+            "F16" if case.stomp == Some(("1.1", Carrier::WebSocket)) => {
+                Outcome::Known(failure("A refused"), "old".into())
+            }
             "F16" => Outcome::Failed(failure("A refused")),
             _ => Outcome::NotApplicable("takes long".into()),
         };

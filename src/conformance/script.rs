@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn a_file_is_read() {
-        let text = "# Frames.\n# more\n\n## F01 S07  a frame\nin 1.1 1.2\nA connects\nA > SEND\\n k\n\n## F02\nB quiet\n";
+        let text =
+            "# Frames.\n# more\n\n## F01 S07  a frame\nin 1.1 1.2\nA connects\nA > SEND\\n k\n\n## F02\nB quiet\n";
         let section = parse(text, &["in"]);
         assert_eq!(section.title, "Frames");
         let [first, second] = section.transcripts.as_slice() else { panic!("{section:?}") };

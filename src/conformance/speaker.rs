@@ -64,7 +64,14 @@ pub(super) struct Speaker {
 
 impl Speaker {
     pub(super) fn new(wire: Wire) -> Self {
-        Self { wire, cutter: Cutter::default(), end: None, fences: 0, ahead: VecDeque::new(), heart_beat: (Duration::ZERO, Duration::ZERO) }
+        Self {
+            wire,
+            cutter: Cutter::default(),
+            end: None,
+            fences: 0,
+            ahead: VecDeque::new(),
+            heart_beat: (Duration::ZERO, Duration::ZERO),
+        }
     }
 
     /// The sub-protocol that the server chose.
@@ -111,7 +118,7 @@ impl Speaker {
 
     async fn any_frame(&mut self, until: Instant) -> Result<Option<Seen>, Read> {
         loop {
-            match self.cutter.next() {
+            match self.cutter.cut() {
                 Ok(Some(seen)) => return Ok(Some(seen)),
                 Ok(None) => {}
                 Err(why) => return Err(Read::Nonsense(why)),

@@ -236,7 +236,7 @@ impl Client {
     pub(super) async fn stomp(&mut self, server: &Server, again: bool) -> Result<Seen, Lack> {
         let until = Until::within(server.patience);
         loop {
-            if let Some(seen) = self.cutter.next().map_err(Lack::Broken)? {
+            if let Some(seen) = self.cutter.cut().map_err(Lack::Broken)? {
                 return Ok(seen);
             }
             if let Some(message) = self.messages.pop_front() {

@@ -37,9 +37,7 @@ fn all_passes(path: &str, known: &str, least: u64) {
     // A list of deviations without the deviation is out of date; what the server does not have is said.
     assert_eq!(report["notes"].as_array().unwrap().len(), 0, "{:?}", report["notes"]);
     assert!(report["passed"].as_u64().unwrap() > least, "{}", report["passed"]);
-    for carrier in
-        ["websocket", "sockjs", "xhr-streaming", "xhr-polling", "eventsource", "htmlfile", "jsonp-polling"]
-    {
+    for carrier in ["websocket", "sockjs", "xhr-streaming", "xhr-polling", "eventsource", "htmlfile", "jsonp-polling"] {
         assert!(results.iter().any(|result| result["carrier"] == carrier), "{carrier}");
     }
     let xml = std::fs::read_to_string(junit).unwrap();

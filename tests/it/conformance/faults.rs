@@ -67,7 +67,13 @@ const fn down(name: &'static str, down: fn(Vec<u8>) -> Vec<Vec<u8>>) -> Fault {
 
 /// Faults that leave nothing to look at: they break far more than one clause.
 const CRUDE: [(Fault, &[&str]); 3] = [
-    (up("deaf after CONNECT", |m| if m.starts_with(b"CONNECT") || m.starts_with(b"STOMP") { vec![m] } else { vec![] }), &["F24", "W13"]),
+    (
+        up(
+            "deaf after CONNECT",
+            |m| if m.starts_with(b"CONNECT") || m.starts_with(b"STOMP") { vec![m] } else { vec![] },
+        ),
+        &["F24", "W13"],
+    ),
     (down("no MESSAGE", |m| unless(m, &["MESSAGE"])), &["F01", "M01"]),
     (down("no RECEIPT", |m| unless(m, &["RECEIPT"])), &["R01a", "D01"]),
 ];
@@ -159,7 +165,10 @@ fn faults() -> Vec<(Fault, &'static [&'static str])> {
             }),
             &["P01", "P02", "P04"],
         ),
-        (up("1.0 knows no padding", |m| vec![text(&m).replace("destination: ", "destination:\u{a0}").into_bytes()]), &["P05"]),
+        (
+            up("1.0 knows no padding", |m| vec![text(&m).replace("destination: ", "destination:\u{a0}").into_bytes()]),
+            &["P05"],
+        ),
         (
             up("the last of equal headers counts", |m| {
                 changed(m, &["SEND"], |frame| {
@@ -171,9 +180,14 @@ fn faults() -> Vec<(Fault, &'static [&'static str])> {
             }),
             &["P06", "P07", "P08a", "P08b"],
         ),
-        (up("content-length is not read", |m| without(m, &FRAMES, &["content-length"])), &["L01", "L02", "L05", "L10a"]),
         (
-            up("content-length counts characters", |m| vec![text(&m).replace("content-length:9", "content-length:5").into_bytes()]),
+            up("content-length is not read", |m| without(m, &FRAMES, &["content-length"])),
+            &["L01", "L02", "L05", "L10a"],
+        ),
+        (
+            up("content-length counts characters", |m| {
+                vec![text(&m).replace("content-length:9", "content-length:5").into_bytes()]
+            }),
             &["L04"],
         ),
         (up("STOMP is no CONNECT", |m| unless(m, &["STOMP"])), &["C03", "C04", "H13"]),
@@ -188,24 +202,26 @@ fn faults() -> Vec<(Fault, &'static [&'static str])> {
             &["H14", "H15"],
         ),
         (
-            up("an old server", |m| with_headers(m, &["CONNECT"], |line| {
-                Some(if line.starts_with("accept-version:") { "accept-version:1.0".into() } else { line.into() })
-            })),
+            up("an old server", |m| {
+                with_headers(m, &["CONNECT"], |line| {
+                    Some(if line.starts_with("accept-version:") { "accept-version:1.0".into() } else { line.into() })
+                })
+            }),
             &["C01", "V01", "V02a", "V02b", "V06"],
         ),
         (
-            up("a server for one version", |m| with_headers(m, &["CONNECT"], |line| {
-                Some(if line.starts_with("accept-version:") { "accept-version:1.2".into() } else { line.into() })
-            })),
+            up("a server for one version", |m| {
+                with_headers(m, &["CONNECT"], |line| {
+                    Some(if line.starts_with("accept-version:") { "accept-version:1.2".into() } else { line.into() })
+                })
+            }),
             &["V01", "V04", "V05", "V07"],
         ),
+        (up("no version means none", |m| if m.starts_with(b"CONNECT\nhost") { Vec::new() } else { vec![m] }), &["V03"]),
         (
-            up("no version means none", |m| {
-                if m.starts_with(b"CONNECT\nhost") { Vec::new() } else { vec![m] }
-            }),
-            &["V03"],
+            up("heart-beat is not read", |m| without(m, &["CONNECT"], &["heart-beat"])),
+            &["B01a", "B01b", "B01c", "B01d", "B05"],
         ),
-        (up("heart-beat is not read", |m| without(m, &["CONNECT"], &["heart-beat"])), &["B01a", "B01b", "B01c", "B01d", "B05"]),
         (up("heart-beats of clients are not heard", |m| if m == b"\n" { vec![] } else { vec![m] }), &["B13"]),
         (
             down("heart-beats of the server are CR LF", |m| if m == b"\n" { vec![b"\r\n".to_vec()] } else { vec![m] }),
@@ -225,11 +241,18 @@ fn faults() -> Vec<(Fault, &'static [&'static str])> {
             }),
             &["F05", "F24", "W09", "W10"],
         ),
-        (up("a message is lost", |m| if m.ends_with(b"\n\n50\0") { vec![] } else { vec![m] }), &["S09", "U21", "R07", "D03", "M03b"]),
+        (
+            up("a message is lost", |m| if m.ends_with(b"\n\n50\0") { vec![] } else { vec![m] }),
+            &["S09", "U21", "R07", "D03", "M03b"],
+        ),
         (
             up("everybody gets everything", |m| {
                 let all = b"SUBSCRIBE\nid:all\ndestination:/topic/**\n\n\0".to_vec();
-                if m.starts_with(b"CONNECT\n") && !m.windows(4).any(|part| part == b"SEND") { vec![m, all] } else { vec![m] }
+                if m.starts_with(b"CONNECT\n") && !m.windows(4).any(|part| part == b"SEND") {
+                    vec![m, all]
+                } else {
+                    vec![m]
+                }
             }),
             &["M07", "U20", "S03", "U06", "U08"],
         ),
@@ -254,45 +277,99 @@ fn faults() -> Vec<(Fault, &'static [&'static str])> {
             &["S02", "U09"],
         ),
         (
-            up("destinations are not text", |m| vec![text(&m).to_lowercase().replacen("send\n", "SEND\n", 9).into_bytes()]),
+            up("destinations are not text", |m| {
+                vec![text(&m).to_lowercase().replacen("send\n", "SEND\n", 9).into_bytes()]
+            }),
             &["S03"],
         ),
-        (up("headers nobody knows are a fault", |m| vec![text(&m).replace("x-foo:bar", "x-foo").into_bytes()]), &["U13"]),
-        (up("bodies are not ignored in 1.0", |m| vec![text(&m).replace("\n\njunk\0", "\n\nju\0nk\0").into_bytes()]), &["F23"]),
         (
-            Fault {
-                closes: false,
-                ..down("what is wrong is not said, and nothing closes", |m| unless(m, &["ERROR"]))
-            },
-            &["F14", "F15b", "F15c", "F15d", "F22", "C12", "C13", "L08", "A08", "A10", "A11", "A13", "A14", "T08", "T10", "T10b", "F20b"],
+            up("headers nobody knows are a fault", |m| vec![text(&m).replace("x-foo:bar", "x-foo").into_bytes()]),
+            &["U13"],
+        ),
+        (
+            up("bodies are not ignored in 1.0", |m| vec![text(&m).replace("\n\njunk\0", "\n\nju\0nk\0").into_bytes()]),
+            &["F23"],
+        ),
+        (
+            Fault { closes: false, ..down("what is wrong is not said, and nothing closes", |m| unless(m, &["ERROR"])) },
+            &[
+                "F14", "F15b", "F15c", "F15d", "F22", "C12", "C13", "L08", "A08", "A10", "A11", "A13", "A14", "T08",
+                "T10", "T10b", "F20b",
+            ],
         ),
         (Fault { name: "ERROR is not the end", closes: false, ..Fault::NONE }, &["E03", "E07", "V04", "D01", "D06"]),
-        (Fault { name: "a client that is gone is not missed", lets_go: false, ..Fault::NONE }, &["A02", "A05b", "A03b", "T07"]),
-        (down("each MESSAGE twice", |m| if m.starts_with(b"MESSAGE") { vec![m.clone(), m] } else { vec![m] }), &["M03b", "U08", "U18"]),
-        (down("all messages have one id", |m| with_headers(m, &["MESSAGE"], |line| {
-            Some(if line.starts_with("message-id:") { "message-id:1".into() } else { line.into() })
-        })), &["M03b", "S09"]),
-        (down("MESSAGE does not say where it comes from", |m| without(m, &["MESSAGE"], &["destination"])), &["M01", "M01b"]),
+        (
+            Fault { name: "a client that is gone is not missed", lets_go: false, ..Fault::NONE },
+            &["A02", "A05b", "A03b", "T07"],
+        ),
+        (
+            down("each MESSAGE twice", |m| if m.starts_with(b"MESSAGE") { vec![m.clone(), m] } else { vec![m] }),
+            &["M03b", "U08", "U18"],
+        ),
+        (
+            down("all messages have one id", |m| {
+                with_headers(m, &["MESSAGE"], |line| {
+                    Some(if line.starts_with("message-id:") { "message-id:1".into() } else { line.into() })
+                })
+            }),
+            &["M03b", "S09"],
+        ),
+        (
+            down("MESSAGE does not say where it comes from", |m| without(m, &["MESSAGE"], &["destination"])),
+            &["M01", "M01b"],
+        ),
         (down("MESSAGE has no id", |m| without(m, &["MESSAGE"], &["message-id"])), &["M01", "M01b", "A12", "A16b"]),
-        (down("MESSAGE names no subscription", |m| without(m, &["MESSAGE"], &["subscription"])), &["U04", "M01", "H09b", "S08"]),
-        (down("the sender's headers are lost", |m| with_headers(m, &["MESSAGE"], |line| {
-            let known = ["destination:", "subscription:", "message-id:", "content-length:", "ack:"];
-            known.iter().any(|name| line.starts_with(name)).then(|| line.to_owned())
-        })), &["S04", "F11", "F18", "F20a", "H01", "H02", "H03", "H08", "H10", "H10b", "H17", "P03", "L13"]),
+        (
+            down("MESSAGE names no subscription", |m| without(m, &["MESSAGE"], &["subscription"])),
+            &["U04", "M01", "H09b", "S08"],
+        ),
+        (
+            down("the sender's headers are lost", |m| {
+                with_headers(m, &["MESSAGE"], |line| {
+                    let known = ["destination:", "subscription:", "message-id:", "content-length:", "ack:"];
+                    known.iter().any(|name| line.starts_with(name)).then(|| line.to_owned())
+                })
+            }),
+            &["S04", "F11", "F18", "F20a", "H01", "H02", "H03", "H08", "H10", "H10b", "H17", "P03", "L13"],
+        ),
         (down("MESSAGE has no length", |m| without(m, &["MESSAGE"], &["content-length"])), &["L11"]),
-        (down("every MESSAGE wants an ACK", |m| changed(m, &["MESSAGE"], |frame| frame.replacen('\n', "\nack:x\n", 1))), &["U11", "A20"]),
+        (
+            down("every MESSAGE wants an ACK", |m| {
+                changed(m, &["MESSAGE"], |frame| frame.replacen('\n', "\nack:x\n", 1))
+            }),
+            &["U11", "A20"],
+        ),
         (down("no MESSAGE wants an ACK", |m| without(m, &["MESSAGE"], &["ack"])), &["A03", "A16a", "A24", "A20"]),
         (down("RECEIPT is not escaped", |m| changed(m, &["RECEIPT"], |frame| frame.replace("\\c", ":"))), &["H09a"]),
-        (down("RECEIPT has a body", |m| changed(m, &["RECEIPT"], |frame| frame.replace('\0', "ok\0"))), &["R01a", "R01b", "R01c", "R01d"]),
-        (down("an empty receipt is none", |m| changed(m, &["RECEIPT"], |frame| frame.replace("receipt-id:\n", ""))), &["R04"]),
-        (down("CONNECT has a RECEIPT", |m| {
-            if m.starts_with(b"CONNECTED") { vec![m, b"RECEIPT\nreceipt-id:r\n\n\0".to_vec()] } else { vec![m] }
-        }), &["C14"]),
+        (
+            down("RECEIPT has a body", |m| changed(m, &["RECEIPT"], |frame| frame.replace('\0', "ok\0"))),
+            &["R01a", "R01b", "R01c", "R01d"],
+        ),
+        (
+            down("an empty receipt is none", |m| changed(m, &["RECEIPT"], |frame| frame.replace("receipt-id:\n", ""))),
+            &["R04"],
+        ),
+        (
+            down("CONNECT has a RECEIPT", |m| {
+                if m.starts_with(b"CONNECTED") { vec![m, b"RECEIPT\nreceipt-id:r\n\n\0".to_vec()] } else { vec![m] }
+            }),
+            &["C14"],
+        ),
         (down("CONNECTED names no session", |m| without(m, &["CONNECTED"], &["session"])), &["C06"]),
-        (down("ERROR says nothing", |m| without(m, &["ERROR"], &["message", "receipt-id", "version"])), &["E01", "E04", "V05"]),
-        (down("a frame in two messages", |m| {
-            if m.len() > 20 && m.starts_with(b"MESSAGE") { vec![m[..20].to_vec(), m[20..].to_vec()] } else { vec![m] }
-        }), &["W11"]),
+        (
+            down("ERROR says nothing", |m| without(m, &["ERROR"], &["message", "receipt-id", "version"])),
+            &["E01", "E04", "V05"],
+        ),
+        (
+            down("a frame in two messages", |m| {
+                if m.len() > 20 && m.starts_with(b"MESSAGE") {
+                    vec![m[..20].to_vec(), m[20..].to_vec()]
+                } else {
+                    vec![m]
+                }
+            }),
+            &["W11"],
+        ),
         (Fault { name: "text only", only_text: true, ..Fault::NONE }, &["W06", "L15"]),
         (Fault { name: "always the same sub-protocol", chooses: |_| Some("v12.stomp"), ..Fault::NONE }, &["W01b"]),
         (Fault { name: "no sub-protocol", chooses: |_| None, ..Fault::NONE }, &["W01", "W01b"]),

@@ -114,8 +114,7 @@ impl Player<'_> {
             "<<" => return expect(names, rest, true, &next(client)?),
             "subscribes" => return subscribe(names, client, rest),
             "errors" => {
-                let pattern =
-                    if rest.is_empty() { "ERROR\\n$**message:$*\\n$**\\0".to_owned() } else { rest.clone() };
+                let pattern = if rest.is_empty() { "ERROR\\n$**message:$*\\n$**\\0".to_owned() } else { rest.clone() };
                 expect(names, &pattern, false, &next(client)?)?;
                 return closed(client, 1002);
             }

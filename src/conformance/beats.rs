@@ -11,9 +11,6 @@ use super::server::Server;
 use super::speaker::{Speaker, ended};
 use crate::client::wire::Event;
 
-/// How much later than promised something may come on a busy machine.
-const MARGIN: Duration = Duration::from_millis(250);
-
 /// What takes longer is played only where slow ones are wanted.
 const QUICK: Duration = Duration::from_secs(15);
 
@@ -43,7 +40,7 @@ fn agreed(server: &Server, offer: Duration, rest: &str, does: &str) -> Result<(D
 pub(super) async fn hears(server: &Server, speaker: &mut Speaker, rest: &str) -> Result<(), Otherwise> {
     let (period, times) = agreed(server, speaker.heart_beat.0, rest, "sends")?;
     for _ in 0..times {
-        let came = speaker.message(period + MARGIN).await;
+        let came = speaker.message(period + server.margin).await;
         let expected = || format!("octets at least every {}", humantime::format_duration(period));
         came.map_err(|read| otherwise(expected(), read.shown()))?;
     }
@@ -54,7 +51,7 @@ pub(super) async fn hears(server: &Server, speaker: &mut Speaker, rest: &str) ->
 pub(super) async fn breathes(server: &Server, speaker: &mut Speaker, rest: &str) -> Result<(), Otherwise> {
     let (period, times) = agreed(server, speaker.heart_beat.0, rest, "sends")?;
     for _ in 0..times {
-        let seen = match speaker.message(period * 2 + MARGIN).await {
+        let seen = match speaker.message(period * 2 + server.margin).await {
             Ok(Event::Text(octets) | Event::Binary(octets)) if &*octets == b"\n" => continue,
             Ok(Event::Text(octets) | Event::Binary(octets)) => show(&octets),
             Ok(event) => ended(&event),

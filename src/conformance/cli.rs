@@ -38,6 +38,9 @@ pub struct Conformance {
     /// How long nothing must come where nothing may
     #[arg(long, value_name = "DURATION", default_value = "300ms", value_parser = humantime::parse_duration)]
     quiet_time: Duration,
+    /// How much later than promised a heart-beat may come
+    #[arg(long, value_name = "DURATION", default_value = "250ms", value_parser = humantime::parse_duration)]
+    margin: Duration,
     /// How many transcripts to play at a time
     #[arg(long, value_name = "N", default_value_t = 24)]
     jobs: usize,
@@ -114,31 +117,6 @@ pub enum End {
     Failed,
 }
 
-impl Server {
-    /// The server behind a URL.
-    fn new(url: &str, entrance: Entrance, destinations: Destinations) -> Result<Self, String> {
-        let Way { target, access, host, login, connect } = entrance.way(url)?;
-        let Destinations { topic, queue, refused } = destinations;
-        let (patience, quiet) = (Duration::from_secs(3), Duration::from_millis(300));
-        let (receipts, slow) = (true, false);
-        Ok(Self {
-            target,
-            access,
-            host,
-            login,
-            connect,
-            topic,
-            queue,
-            refused,
-            patience,
-            quiet,
-            settle: quiet,
-            receipts,
-            slow,
-        })
-    }
-}
-
 impl Conformance {
     /// Plays, and prints how it went.
     ///
@@ -146,7 +124,8 @@ impl Conformance {
     ///
     /// Why the server could not be asked.
     pub async fn run(self) -> Result<End, String> {
-        let Self { url, choice, entrance, destinations, known, patience, quiet_time, jobs, json, junit, list } = self;
+        let Self { url, choice, entrance, destinations, known, patience, quiet_time, margin, jobs, json, junit, list } =
+            self;
         let library = Library::default();
         let mut wanted = Wanted {
             versions: choice.versions,
@@ -170,8 +149,24 @@ impl Conformance {
                 .and_then(|text| Known::parse(&text))
                 .map_err(|problem| format!("{}: {problem}", file.display()))?,
         };
-        let server = Server::new(&url, entrance, destinations)?;
-        let mut server = Server { patience, quiet: quiet_time, settle: quiet_time, slow: choice.slow, ..server };
+        let Way { target, access, host, login, connect } = entrance.way(&url)?;
+        let Destinations { topic, queue, refused } = destinations;
+        let mut server = Server {
+            target,
+            access,
+            host,
+            login,
+            connect,
+            topic,
+            queue,
+            refused,
+            patience,
+            quiet: quiet_time,
+            settle: quiet_time,
+            margin,
+            receipts: true,
+            slow: choice.slow,
+        };
         let (name, notes) = settle(&mut server, &mut wanted).await?;
         let plan = library.plan(&wanted);
         if plan.is_empty() {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::beats;
-use super::form::Names;
+use super::form::{Names, show};
 use super::pattern::Pattern;
 use super::script::{Step, Transcript};
 use super::server::Server;
@@ -269,7 +269,7 @@ async fn subscribes(server: &Server, names: &mut Names, speaker: &mut Speaker, r
     }
     // What waited for the subscription may come before its RECEIPT.
     let read = speaker.read_answer(server.patience).await;
-    gets(names, &format!("RECEIPT\\nreceipt-id:subscribed-{id}"), &read)
+    gets(names, &format!("RECEIPT\\nreceipt-id:subscribed-{}", show(id.as_bytes())), &read)
 }
 
 /// So many messages in order, no two with the same id.

@@ -41,11 +41,16 @@ pub async fn ask(server: &Server, carrier: Carrier) -> Result<About, String> {
     let name = connected.header(b"server").map(show).unwrap_or_default();
     let topic = server.topic.replace("{}", &format!("{:016x}", getrandom::u64().unwrap_or_default()));
     speaker.say(format!("SUBSCRIBE\nid:a\ndestination:{topic}\nreceipt:asked\n\n\0"));
-    match speaker.read(Duration::from_secs(2)).await {
-        Read::Frame(seen) if seen.command == b"RECEIPT" => Ok(About { name, receipts: true }),
-        Read::Nothing(_) => Ok(About { name, receipts: false }),
-        read => Err(format!("SUBSCRIBE to {topic} was answered with {}", read.shown())),
-    }
+    let receipts = match speaker.read(Duration::from_secs(2)).await {
+        Read::Frame(seen) if seen.command == b"RECEIPT" => true,
+        Read::Nothing(_) => false,
+        read => return Err(format!("SUBSCRIBE to {topic} was answered with {}", read.shown())),
+    };
+    let works = speaker.works(&topic, server.patience).await;
+    works.map(|()| About { name, receipts }).map_err(|read| {
+        let seen = read.shown();
+        format!("who sends to what it subscribed gets neither its message nor a RECEIPT, so nothing can be waited for: {seen}")
+    })
 }
 
 /// Plays all of them, `jobs` at a time; `told` hears how many are done.

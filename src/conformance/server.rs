@@ -29,6 +29,8 @@ pub struct Server {
     pub patience: Duration,
     /// How long nothing must come where nothing is to come.
     pub quiet: Duration,
+    /// How much later than promised a heart-beat may come: the network, and a busy machine.
+    pub margin: Duration,
     /// How long a SUBSCRIBE may take where the server gives no RECEIPT for it.
     pub settle: Duration,
     /// Whether it gives a RECEIPT for SUBSCRIBE; found out by asking.

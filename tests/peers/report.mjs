@@ -95,6 +95,7 @@ function conformance(reports) {
       otherwise.set(id, found);
     }
     lines.push(`- **${name}**${otherwise.size ? ":" : ": nothing."}`);
+    lines.push(...reports[name].notes.map((note) => `  - _${note}_`));
     for (const [id, { title, level, reason, versions }] of otherwise) {
       const text = `${id} ${title}${versions.size ? ` (${[...versions].sort().join(", ")})` : ""}${reason ? `: ${reason}` : ""}`;
       lines.push(`  - ${level === "SHOULD" ? `[${text}]` : text}`);

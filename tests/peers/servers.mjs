@@ -55,6 +55,8 @@ async function start(command, args, { env = {}, ready, patience = 120_000 }) {
 
 async function end(child) {
   if (!running.delete(child)) return;
+  // What was sent to it may have ended it.
+  if (child.exitCode !== null || child.signalCode !== null) return kill(child, "SIGKILL");
   const ended = new Promise((done) => child.once("exit", done));
   kill(child, "SIGTERM");
   const timer = setTimeout(() => kill(child, "SIGKILL"), 10_000);
@@ -109,7 +111,7 @@ export const PEERS = {
       const port = await freePort();
       const args = ["-Xms1g", "-Xmx1g", "-jar", "tests/peers/spring/target/peer.jar", `--server.port=${port}`, "--server.address=127.0.0.1", "--logging.level.root=info"];
       const child = await start("java", args, { ready: /Started Peer/ });
-      return { child, pid: child.pid, url: `ws://127.0.0.1:${port}/ws`, options: ["--proof", "echo"], conform: { url: `http://127.0.0.1:${port}/sockjs`, options: [] } };
+      return { child, pid: child.pid, url: `ws://127.0.0.1:${port}/ws`, options: ["--proof", "echo"], conform: { url: `ws://127.0.0.1:${port}/ws`, sockjs: `http://127.0.0.1:${port}/sockjs`, options: [] } };
     },
   },
   "RabbitMQ Web-STOMP": {

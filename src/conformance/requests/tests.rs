@@ -92,6 +92,7 @@ async fn server(answers: &'static [&'static [u8]], cut: bool) -> Server {
         refused: None,
         patience: Duration::from_millis(250),
         quiet: Duration::from_millis(20),
+        margin: Duration::from_millis(100),
         settle: Duration::from_millis(1),
         receipts: true,
         slow: false,

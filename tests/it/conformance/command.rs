@@ -20,6 +20,7 @@ fn all_passes(path: &str, known: &str, least: u64) {
         "--queue=/queue/work/{}",
         "--refused=/nowhere/x",
         "--patience=5s",
+        "--margin=5s",
         // Mostly they wait for what does not come.
         "--jobs=100",
         "--json",

@@ -391,7 +391,7 @@ async fn found(fault: Fault, asked: &Server, library: &Library) -> BTreeSet<Stri
     // Whoever is to be found out by silence is waited for in each transcript.
     asked.patience = Duration::from_millis(1000);
     let plan = plan(library);
-    let outcomes = run::play(&asked, &plan, &Known::default(), 60, |_| {}).await;
+    let outcomes = run::play(&asked, &plan, &Known::default(), 24, |_| {}).await;
     let failed = plan.iter().zip(outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
     failed.map(|(case, _)| case.id().to_owned()).collect()
 }
@@ -406,7 +406,7 @@ async fn every_fault_is_found_and_every_transcript_finds_one() {
         let (asked, library) = (&asked, &library);
         async move { (fault, expected, found(fault, asked, library).await) }
     });
-    let tried: Vec<_> = tried.buffer_unordered(10).collect().await;
+    let tried: Vec<_> = tried.buffer_unordered(8).collect().await;
     let mut unseen = Vec::new();
     let mut by_faults = BTreeSet::new();
     let crude: Vec<&str> = CRUDE.iter().map(|(fault, _)| fault.name).collect();

@@ -32,6 +32,7 @@ fn server(address: SocketAddr, path: &str) -> Server {
         refused: Some("/nowhere/x".to_owned()),
         patience: Duration::from_secs(10),
         quiet: Duration::from_millis(300),
+        margin: Duration::from_secs(5),
         settle: Duration::from_millis(300),
         receipts: true,
         slow: false,

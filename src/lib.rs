@@ -23,6 +23,7 @@
 //! - [`node`] puts all of it together, listens, and drains at the end. [`node::check`] is the only other way in: it says
 //!   whether a [`config`] could be put together.
 //! - [`dev`] starts several nodes on one machine, with what they need.
+//! - [`conformance`] and [`talk`] are tools for any server; they know [`client`] and nothing else of this one.
 //! - [`timers`], [`reload`], [`telemetry`], [`close`], [`ids`] and [`message`] serve all rooms; [`web`] holds the demo page.
 //!
 //! `ARCHITECTURE.md` beside the sources has the order of the rooms, the order of the locks, and what must stay true.
@@ -50,6 +51,7 @@ pub mod revocation;
 pub mod rooms;
 pub mod routes;
 pub mod session;
+pub mod talk;
 pub mod telemetry;
 pub mod timers;
 pub mod transport;

@@ -9,7 +9,7 @@ use stampede::config::load::load;
 use stampede::identity::mint;
 use stampede::node::{self, Node};
 use stampede::telemetry;
-use stampede::{conformance, dev};
+use stampede::{conformance, dev, talk};
 
 /// mimalloc gives the memory of closed connections back; glibc's allocator keeps most of it.
 #[global_allocator]
@@ -33,6 +33,8 @@ enum Command {
     Dev(Dev),
     Bench(Box<stampede_load::cli::Bench>),
     Conformance(Box<conformance::cli::Conformance>),
+    Send(Box<talk::send::Send>),
+    Subscribe(Box<talk::subscribe::Subscribe>),
     /// Read the configuration, say what is wrong with it, and leave with status 0 or 1.
     CheckConfig {
         /// The file to check.
@@ -97,6 +99,8 @@ Examples:
   stampede --listen 0.0.0.0:8080               reachable from other machines
   stampede bench ws://127.0.0.1:8080/ws        how fast is it, and does every message arrive once and in order
   stampede conformance ws://127.0.0.1:8080/ws  which clauses of STOMP and SockJS a server keeps
+  stampede subscribe ws://127.0.0.1:8080/ws /topic/news         prints what comes
+  stampede send ws://127.0.0.1:8080/ws /topic/news hello
   stampede check-config --config stampede.toml
   stampede print-config > stampede.toml        a file to start from
   stampede token --config stampede.toml --user ann
@@ -112,6 +116,8 @@ fn main() -> ExitCode {
         Some(Command::Dev(dev_arguments)) => develop(dev_arguments),
         Some(Command::Bench(bench)) => bench.run(),
         Some(Command::Conformance(asked)) => conform(*asked),
+        Some(Command::Send(asked)) => converse(asked.run()),
+        Some(Command::Subscribe(asked)) => converse(asked.run()),
         Some(Command::CheckConfig { config }) => check(config),
         Some(Command::PrintConfig) => {
             say(stampede::config::DOCUMENTED.trim_end());
@@ -132,6 +138,24 @@ fn conform(asked: conformance::cli::Conformance) -> ExitCode {
         Err(problem) => {
             complain(&problem);
             ExitCode::from(2)
+        }
+    }
+}
+
+/// Talks to a server as a client: 0 all went well, 1 the server refused, 2 it could not be asked.
+fn converse(asked: impl Future<Output = Result<(), talk::Failure>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&format!("no runtime: {error}")),
+    };
+    let outcome = runtime.block_on(asked);
+    // Standard input may never end, and standard output may be stuck.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure.to_string());
+            ExitCode::from(failure.status())
         }
     }
 }

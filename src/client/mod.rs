@@ -6,6 +6,7 @@
 //! carrier     what can carry STOMP there
 //! stream      TCP, or TLS over it
 //! wire        one connection: what goes out and what comes in, the same for every carrier
+//! queue       what waits between it and whoever uses it
 //! websocket   … over a WebSocket, bare or with SockJS's frames in it
 //! http        requests of SockJS's other transports
 //! sockjs      … over those
@@ -18,6 +19,7 @@ pub mod carrier;
 pub mod entrance;
 pub mod http;
 pub mod octets;
+mod queue;
 mod sockjs;
 mod stream;
 pub mod target;

@@ -10,9 +10,10 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::carrier::Carrier;
 use super::http::{Answer, Asked, Connection};
+use super::queue::{Taker, queue};
 use super::target::Target;
 use super::websocket;
-use super::wire::{Access, Ends, Event, Out};
+use super::wire::{Access, Ends, Event, MOST_UNREAD, Out};
 
 /// What one frame of SockJS says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +87,7 @@ pub(super) async fn over_websocket(mut socket: websocket::Socket, mut ends: Ends
                     return ends.tell(Event::Lost(error.to_string()));
                 }
             }
-            read = socket.next() => match websocket::event(read) {
+            read = async { ends.events.room(MOST_UNREAD).await; socket.next().await } => match websocket::event(read) {
                 Some(Event::Text(text)) => {
                     let text = text_of(&text);
                     let Some(frame) = Frame::parse(&text) else { return ends.tell(no_frame(&text)) };
@@ -273,7 +274,7 @@ pub(super) async fn open(
     let transport = Transport::of(carrier);
     Ok(async move {
         let Ends { out, events } = ends;
-        let ends = Ends { out: tokio::sync::mpsc::unbounded_channel().1, events };
+        let ends = Ends { out: queue().1, events };
         tokio::select! {
             () = receive(receiver, &ends) => {}
             why = send(sender, out, transport, session) => ends.tell(why),
@@ -283,6 +284,7 @@ pub(super) async fn open(
 
 async fn receive(mut receiver: Receiver, ends: &Ends) {
     loop {
+        ends.events.room(MOST_UNREAD).await;
         match receiver.next().await {
             Ok(frame) => {
                 if !frame.tell(ends) {
@@ -295,12 +297,7 @@ async fn receive(mut receiver: Receiver, ends: &Ends) {
 }
 
 /// Sends what there is in one request after the other, as clients of SockJS do. Ends when one is refused.
-async fn send(
-    mut connection: Connection,
-    mut out: tokio::sync::mpsc::UnboundedReceiver<Out>,
-    transport: Transport,
-    session: String,
-) -> Event {
+async fn send(mut connection: Connection, mut out: Taker<Out>, transport: Transport, session: String) -> Event {
     let mut waiting = Vec::new();
     while out.recv_many(&mut waiting, MANY).await > 0 {
         let mut closes = false;

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::stream::Stream;
 use super::target::Target;
-use super::wire::{Access, Ends, Event, Out};
+use super::wire::{Access, Ends, Event, MOST_UNREAD, Out};
 
 pub(super) type Socket = WebSocketStream<Stream>;
 
@@ -72,7 +72,7 @@ pub(super) async fn run(mut socket: Socket, mut ends: Ends) {
                     return ends.tell(Event::Lost(error.to_string()));
                 }
             }
-            read = socket.next() => match event(read) {
+            read = async { ends.events.room(MOST_UNREAD).await; socket.next().await } => match event(read) {
                 Some(event @ (Event::Closed { .. } | Event::Lost(_))) => return ends.tell(event),
                 Some(event) => ends.tell(event),
                 None => {}

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::carrier::Carrier;
+use super::queue::{Filler, Taker, queue};
 use super::stream::Stream;
 use super::target::Target;
 use super::{sockjs, websocket};
@@ -67,24 +67,30 @@ impl std::fmt::Debug for Access {
 /// A connection. Dropping it cuts it.
 #[derive(Debug)]
 pub struct Wire {
-    to: UnboundedSender<Out>,
-    from: UnboundedReceiver<Event>,
+    to: Filler<Out>,
+    from: Taker<Event>,
     /// The sub-protocol that the server chose.
     pub protocol: Option<String>,
     _task: AbortOnDropHandle<()>,
 }
 
+/// How many messages may wait to be written before [`Wire::room`] lets its caller wait.
+const MOST_UNWRITTEN: usize = 64;
+
+/// How many messages may wait for whoever uses a connection before nothing more is read, so that the server notices.
+pub(super) const MOST_UNREAD: usize = 256;
+
 /// The two ends that a carrier works with.
 #[derive(Debug)]
 pub(super) struct Ends {
-    pub(super) out: UnboundedReceiver<Out>,
-    pub(super) events: UnboundedSender<Event>,
+    pub(super) out: Taker<Out>,
+    pub(super) events: Filler<Event>,
 }
 
 impl Ends {
     /// Tells what came. Nobody may listen any more.
     pub(super) fn tell(&self, event: Event) {
-        let _ = self.events.send(event);
+        self.events.put(event);
     }
 }
 
@@ -97,8 +103,8 @@ impl Wire {
     pub async fn open(target: &Arc<Target>, carrier: Carrier, access: &Access, offered: &str) -> Result<Self, String> {
         let patience = access.patience.unwrap_or(Duration::from_secs(10));
         let opening = async {
-            let (to, out) = unbounded_channel();
-            let (events, from) = unbounded_channel();
+            let (to, out) = queue();
+            let (events, from) = queue();
             let ends = Ends { out, events };
             let (protocol, task) = match carrier {
                 Carrier::Tcp => {
@@ -136,7 +142,16 @@ impl Wire {
 
     /// Writes; what a lost connection would have carried is forgotten.
     pub fn write(&self, out: Out) {
-        let _ = self.to.send(out);
+        self.to.put(out);
+    }
+
+    /// Waits until little is left of what was written; for whoever has so much to say that it must not pile up.
+    ///
+    /// # Cancel safety
+    ///
+    /// Whoever stops waiting loses nothing.
+    pub fn room(&self) -> impl Future<Output = ()> + use<> {
+        self.to.room(MOST_UNWRITTEN)
     }
 
     /// What comes next. After [`Event::Closed`] and [`Event::Lost`] nothing does.
@@ -159,7 +174,7 @@ async fn bare(mut stream: Stream, mut ends: Ends) {
                     return ends.tell(Event::Lost(error.to_string()));
                 }
             }
-            read = stream.read(&mut buffer) => match read {
+            read = async { ends.events.room(MOST_UNREAD).await; stream.read(&mut buffer).await } => match read {
                 Ok(0) => return ends.tell(Event::Closed { code: None, reason: String::new() }),
                 Ok(octets) => ends.tell(Event::Text(Bytes::copy_from_slice(&buffer[..octets]))),
                 Err(error) => return ends.tell(Event::Lost(error.to_string())),

@@ -263,11 +263,11 @@ impl Session {
                 Ok(Err(_)) | Err(_) => return Ok(false),
             }
         }
-        // SockJS over HTTP has no way to say it: there the server ends the session.
+        // SockJS over HTTP has no way to say it, and needs none: the server knows that the session is over.
         if matches!(self.carrier, Carrier::Tcp | Carrier::WebSocket | Carrier::SockJs) {
             self.wire.write(Out::Close(1000));
+            let _ = timeout(CLOSING, async { while self.next().await.is_ok() {} }).await;
         }
-        let _ = timeout(CLOSING, async { while self.next().await.is_ok() {} }).await;
         Ok(true)
     }
 }

@@ -22,5 +22,6 @@ mod sockjs;
 mod spring;
 mod stomp;
 mod support;
+mod talk;
 mod tidy;
 mod withstand;

@@ -12,13 +12,13 @@ use super::stream::Stream;
 use super::target::Target;
 use super::wire::Access;
 
-/// A connection for one request after the other.
+/// A connection for one request after the other. Where the server has ended it between two, another one takes its place.
 #[derive(Debug)]
 pub struct Connection {
+    target: Target,
+    access: Access,
     sender: SendRequest<Full<Bytes>>,
-    authority: String,
-    headers: Vec<(String, String)>,
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 /// A request.
@@ -58,14 +58,8 @@ impl Connection {
     ///
     /// Why there is no connection.
     pub async fn open(target: &Target, access: &Access) -> Result<Self, String> {
-        let say = |error: &dyn std::fmt::Display| format!("{}: {error}", target.authority);
-        let stream = Stream::connect(target, access.tls.as_ref()).await.map_err(|error| say(&error))?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| say(&error))?;
-        // How it ends is told to whoever waits for an answer.
-        let task = AbortOnDropHandle::new(tokio::spawn(async move {
-            let _ = connection.with_upgrades().await;
-        }));
-        Ok(Self { sender, authority: target.authority.clone(), headers: access.headers.clone(), _task: task })
+        let (sender, task) = connect(target, access).await?;
+        Ok(Self { target: target.clone(), access: access.clone(), sender, task })
     }
 
     /// Asks, and reads the head of the answer.
@@ -78,9 +72,12 @@ impl Connection {
         let mut request = Request::new(Full::new(asked.body.clone()));
         *request.method_mut() = asked.method.clone();
         *request.uri_mut() = asked.path.parse().map_err(|error| say(&error))?;
-        let authority = HeaderValue::from_str(&self.authority).map_err(|error| say(&error))?;
+        if self.sender.is_closed() {
+            (self.sender, self.task) = connect(&self.target, &self.access).await?;
+        }
+        let authority = HeaderValue::from_str(&self.target.authority).map_err(|error| say(&error))?;
         request.headers_mut().insert(http::header::HOST, authority);
-        for (name, value) in self.headers.iter().chain(&asked.headers) {
+        for (name, value) in self.access.headers.iter().chain(&asked.headers) {
             let name: HeaderName = name.parse().map_err(|error| say(&error))?;
             request.headers_mut().append(name, HeaderValue::from_str(value).map_err(|error| say(&error))?);
         }
@@ -89,6 +86,19 @@ impl Connection {
         let (head, body) = answer.into_parts();
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
     }
+}
+
+type Connected = (SendRequest<Full<Bytes>>, AbortOnDropHandle<()>);
+
+async fn connect(target: &Target, access: &Access) -> Result<Connected, String> {
+    let say = |error: &dyn std::fmt::Display| format!("{}: {error}", target.authority);
+    let stream = Stream::connect(target, access.tls.as_ref()).await.map_err(|error| say(&error))?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| say(&error))?;
+    // How it ends is told to whoever waits for an answer.
+    let task = AbortOnDropHandle::new(tokio::spawn(async move {
+        let _ = connection.with_upgrades().await;
+    }));
+    Ok((sender, task))
 }
 
 impl Answer {

@@ -196,14 +196,17 @@ impl Conformance {
 
 /// Finds out over what the server can be reached, and what it does not do at all. Tells its name, and what to know of the run.
 async fn settle(server: &mut Server, wanted: &mut Wanted) -> Result<(String, Vec<String>), String> {
+    let mut notes = Vec::new();
+    let without = if server.target.bare { None } else { run::without_sockjs(server).await };
     let asked = match (wanted.carriers.is_empty(), server.target.bare) {
         (false, _) => wanted.carriers.clone(),
         (true, true) => vec![Carrier::Tcp],
+        (true, false) if without.is_some() => vec![Carrier::WebSocket],
         (true, false) => Carrier::ALL[1..].to_vec(),
     };
-    wanted.sockjs &= !server.target.bare;
+    wanted.sockjs &= !server.target.bare && without.is_none();
+    notes.extend(without);
     let mut found = run::carriers(server, &asked).await.into_iter().peekable();
-    let mut notes = Vec::new();
     let mut name = None;
     wanted.carriers.clear();
     while let Some((carrier, about)) = found.next() {

@@ -166,6 +166,15 @@ impl Player<'_> {
                 };
             }
             "works" => return works(server, speaker).await,
+            "lives" => {
+                // Whatever comes in front of the RECEIPT is a message.
+                speaker.say(format!("SEND\ndestination:{}\nreceipt:lives\n\nlives\0", server.fresh_topic()));
+                return match speaker.read_answer(server.quiet).await {
+                    Read::Frame(seen) if seen.command == b"RECEIPT" => Ok(()),
+                    Read::Nothing(_) => works(server, speaker).await,
+                    read => Err(otherwise("a connection that still works", read.shown())),
+                };
+            }
             "idle" => {
                 let time = Duration::from_millis(number(rest)?);
                 return match speaker.read(time).await {
@@ -242,8 +251,7 @@ impl Player<'_> {
 }
 
 async fn works(server: &Server, speaker: &mut Speaker) -> Result<(), Otherwise> {
-    let topic = server.topic.replace("{}", &format!("{:016x}", getrandom::u64().unwrap_or_default()));
-    let outcome = speaker.works(&topic, server.patience).await;
+    let outcome = speaker.works(&server.fresh_topic(), server.patience).await;
     outcome.map_err(|read| otherwise("a connection that still works", read.shown()))
 }
 

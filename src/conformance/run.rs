@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesUnordered};
+use http::Method;
+use tokio::time::timeout;
 
 use super::form::show;
 use super::known::Known;
@@ -14,6 +16,7 @@ use super::server::Server;
 use super::speaker::{Read, Speaker};
 use super::verdict::Outcome;
 use crate::client::carrier::Carrier;
+use crate::client::http::{Asked, Connection};
 use crate::client::wire::{OFFERED, Wire};
 
 /// What a server says of itself.
@@ -39,7 +42,7 @@ pub async fn ask(server: &Server, carrier: Carrier) -> Result<About, String> {
         read => return Err(format!("CONNECT was answered with {}", read.shown())),
     };
     let name = connected.header(b"server").map(show).unwrap_or_default();
-    let topic = server.topic.replace("{}", &format!("{:016x}", getrandom::u64().unwrap_or_default()));
+    let topic = server.fresh_topic();
     speaker.say(format!("SUBSCRIBE\nid:a\ndestination:{topic}\nreceipt:asked\n\n\0"));
     let receipts = match speaker.read(Duration::from_secs(2)).await {
         Read::Frame(seen) if seen.command == b"RECEIPT" => true,
@@ -91,6 +94,21 @@ async fn play_one(server: &Server, case: &Case<'_>, known: &Known) -> Outcome {
             Some(reason) => Outcome::Known(failure, reason.to_owned()),
             None => Outcome::Failed(failure),
         },
+    }
+}
+
+/// Why there is no SockJS at this endpoint, if there is none.
+pub async fn without_sockjs(server: &Server) -> Option<String> {
+    let path = format!("{}/info", server.target.path);
+    let asked = async {
+        let mut connection = Connection::open(&server.target, &server.access).await?;
+        connection.ask(&Asked::new(Method::GET, &*path, "")).await
+    };
+    match timeout(server.patience, asked).await {
+        Ok(Ok(answer)) if answer.status == 200 => None,
+        Ok(Ok(answer)) => Some(format!("no SockJS: {path} is answered with {}", answer.status)),
+        Ok(Err(why)) => Some(format!("no SockJS: {why}")),
+        Err(_) => Some(format!("no SockJS: {path} is not answered")),
     }
 }
 

@@ -40,6 +40,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// A topic that nobody else knows.
+    pub(super) fn fresh_topic(&self) -> String {
+        self.topic.replace("{}", &format!("{:016x}", getrandom::u64().unwrap_or_default()))
+    }
+
     /// The header lines that let one in, each with its end.
     pub(super) fn credentials(&self) -> String {
         let mut lines = String::new();

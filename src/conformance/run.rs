@@ -102,11 +102,14 @@ pub async fn without_sockjs(server: &Server) -> Option<String> {
     let path = format!("{}/info", server.target.path);
     let asked = async {
         let mut connection = Connection::open(&server.target, &server.access).await?;
-        connection.ask(&Asked::new(Method::GET, &*path, "")).await
+        let mut answer = connection.ask(&Asked::new(Method::GET, &*path, "")).await?;
+        let info: Option<serde_json::Value> = serde_json::from_slice(&answer.rest().await?).ok();
+        Ok::<_, String>((answer.status, info.is_some_and(|info| info["websocket"].is_boolean())))
     };
     match timeout(server.patience, asked).await {
-        Ok(Ok(answer)) if answer.status == 200 => None,
-        Ok(Ok(answer)) => Some(format!("no SockJS: {path} is answered with {}", answer.status)),
+        Ok(Ok((200, true))) => None,
+        Ok(Ok((200, false))) => Some(format!("no SockJS: {path} is something else")),
+        Ok(Ok((status, _))) => Some(format!("no SockJS: {path} is answered with {status}")),
         Ok(Err(why)) => Some(format!("no SockJS: {why}")),
         Err(_) => Some(format!("no SockJS: {path} is not answered")),
     }

@@ -1,6 +1,7 @@
 // Measures Stampede beside its peers with `stampede bench`, in turns, plays the conformance kit against each, and writes
 // docs/comparison.md. Started by scripts/compare.
 import { spawn } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 
 import { number, write } from "./report.mjs";
@@ -12,6 +13,7 @@ const { values: options } = parseArgs({
     only: { type: "string", multiple: true },
     peers: { type: "string" },
     smoke: { type: "boolean", default: false },
+    continue: { type: "boolean", default: false },
     output: { type: "string", default: "docs/comparison.md" },
   },
 });
@@ -24,7 +26,7 @@ const fanout = (subscribers, body, inFlight) => ({
   args: ["fanout", "--subscribers", size(subscribers, 5), "--body", String(body), "--in-flight", String(inFlight), ...bounds],
   figures: [["cpu_us", "CPU µs per delivered message", "less"], ["rate", "deliveries/s", "more"]],
 });
-const ROWS = [
+const ALL = [
   fanout(100, 128, 1),
   fanout(100, 128, 16),
   fanout(100, 1024, 16),
@@ -45,7 +47,17 @@ const ROWS = [
     args: ["idle", "--count", size(3000, 50)],
     figures: [["kib_each", "KiB per connection", "less"]],
   },
-].filter(({ name }) => !options.only || options.only.some((part) => name.includes(part)));
+];
+const ROWS = ALL.filter(({ name }) => !options.only || options.only.some((part) => name.includes(part)));
+
+/** What an earlier run has left. */
+function saved(file) {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch {
+    return undefined;
+  }
+}
 
 function run(args) {
   return new Promise((done) => {
@@ -85,42 +97,70 @@ async function conform({ known, start }) {
     for (const [key, count] of Object.entries({ passed, failed, known: explained, not_applicable: out })) report[key] += count;
   }
   await stop(server);
-  return report;
+  return condensed(report);
+}
+
+/** Counts by section, version and carrier, and each deviation once: thousands of results are nothing to keep. */
+function condensed({ results, ...report }) {
+  const counts = new Map();
+  const otherwise = new Map();
+  for (const { id, title, level, section, version, carrier, outcome, reason } of results) {
+    if (outcome === "not_applicable") continue;
+    const key = JSON.stringify([section, version, carrier]);
+    const [passed, played] = counts.get(key) ?? [0, 0];
+    counts.set(key, [passed + (outcome === "passed"), played + 1]);
+    if (outcome === "passed") continue;
+    const found = otherwise.get(id) ?? { id, title, level, reason, versions: [] };
+    if (version && !found.versions.includes(version)) found.versions.push(version);
+    otherwise.set(id, found);
+  }
+  const tallies = [...counts].map(([key, [passed, played]]) => [...JSON.parse(key), passed, played]);
+  return { ...report, tallies, otherwise: [...otherwise.values()] };
 }
 
 const asked = (name) => !options.peers || options.peers.split(",").some((part) => name.toLowerCase().includes(part.trim().toLowerCase()));
 const chosen = Object.entries(PEERS).filter(([name]) => asked(name));
-/** results[row][peer] = one result per sitting */
-const results = ROWS.map(() => Object.fromEntries(chosen.map(([name]) => [name, []])));
+const folder = options.output.replace(/\.md$/, "");
+const file = `${folder}/results.json`;
+
+/** What was measured: `rows[row][server]` has a result per sitting, `reports[server]` what the conformance kit found. */
+const taken = (options.continue && saved(file)) || { date: new Date().toISOString().slice(0, 10), versions: {}, rows: {}, reports: {} };
+function keep() {
+  if (options.smoke) return;
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(file, JSON.stringify(taken, null, 1));
+}
+
 for (let sitting = 1; sitting <= SITTINGS; sitting += 1) {
-  for (const [index, row] of ROWS.entries()) {
+  for (const row of ROWS) {
     for (const [name, peer] of chosen) {
+      const results = ((taken.rows[row.name] ??= {})[name] ??= []);
+      if (results.length >= sitting) continue;
       // A process of its own for every figure: none carries what an earlier load has left.
       const server = await peer.start();
       const result = await bench(server, row);
       await stop(server);
-      results[index][name].push(result);
+      results.push(result);
+      taken.versions[name] = peer.version();
+      keep();
       const figures = row.figures.map(([key, unit]) => `${unit} ${key in result.figures ? number(result.figures[key]) : "-"}`);
       const notes = `${result.sound ? "" : "  NOT SOUND"}  ${result.notes.join("; ")}`;
       console.log(`${sitting}/${SITTINGS}  ${row.name}  ${name}: ${figures.join(", ")}${notes}`);
     }
   }
 }
-const reports = {};
 if (!options.only || options.only.some((part) => "conformance".includes(part))) {
-  for (const [name, peer] of Object.entries(CONFORM).filter(([name]) => asked(name))) {
+  for (const [name, peer] of Object.entries(CONFORM).filter(([name]) => asked(name) && !taken.reports[name])) {
     const report = await conform(peer);
-    reports[name] = report;
+    taken.reports[name] = report;
+    keep();
     console.log(`conformance  ${name}: ${report.passed} passed, ${report.failed} failed, ${report.known} known, ${report.not_applicable} not applicable`);
   }
 }
 if (!options.smoke) {
-  const versions = chosen.map(([name, peer]) => `${name} ${peer.version()}`);
-  const names = chosen.map(([name]) => name);
-  const date = new Date().toISOString().slice(0, 10);
-  write(options.output, { rows: ROWS, names, versions, sittings: SITTINGS, results, reports, date });
+  write(options.output, { ...taken, of: ALL });
   console.log(`\nwritten: ${options.output}`);
 }
-const own = results.flatMap((row) => row.Stampede ?? []);
-const fails = ["Stampede, strict", "Stampede"].some((name) => reports[name]?.failed > 0);
+const own = Object.values(taken.rows).flatMap((row) => row.Stampede ?? []);
+const fails = ["Stampede, strict", "Stampede"].some((name) => taken.reports[name]?.failed > 0);
 process.exit(fails || own.some(({ sound }) => !sound) ? 1 : 0);

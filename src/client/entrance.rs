@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use stampede_load::trust::Trust;
+use tokio_rustls::TlsConnector;
 
-use super::target::{Target, Trust};
+use super::target::Target;
 use super::wire::Access;
 
 /// Arguments of every tool that connects as a client.
@@ -36,7 +38,7 @@ pub struct Entrance {
 }
 
 /// A server, and how to get in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Way {
     /// Where it is.
     pub target: Arc<Target>,
@@ -58,8 +60,9 @@ impl Entrance {
     /// Where the URL is none, or there is nobody to believe.
     pub fn way(self, url: &str) -> Result<Way, String> {
         let target: Target = url.parse()?;
-        let trust = Trust { ca_file: self.ca_file.as_deref(), insecure: self.insecure };
-        let tls = if target.tls { Some(trust.connector()?) } else { None };
+        let trust = Trust { ca_file: self.ca_file, insecure: self.insecure };
+        let config = target.tls.then(|| trust.client_config()).transpose();
+        let tls = config.map_err(|error| error.to_string())?.map(TlsConnector::from);
         let pair = |line: String| {
             let (name, value) = line.split_once(':').unwrap_or((&line, ""));
             (name.to_owned(), value.trim().to_owned())

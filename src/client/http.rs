@@ -8,7 +8,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::stream::Stream;
+use super::stream;
 use super::target::Target;
 use super::wire::Access;
 
@@ -92,7 +92,7 @@ type Connected = (SendRequest<Full<Bytes>>, AbortOnDropHandle<()>);
 
 async fn connect(target: &Target, access: &Access) -> Result<Connected, String> {
     let say = |error: &dyn std::fmt::Display| format!("{}: {error}", target.authority);
-    let stream = Stream::connect(target, access.tls.as_ref()).await.map_err(|error| say(&error))?;
+    let stream = stream::connect(target, access.tls.as_ref()).await.map_err(|error| say(&error))?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| say(&error))?;
     // How it ends is told to whoever waits for an answer.
     let task = AbortOnDropHandle::new(tokio::spawn(async move {

@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::stream::Stream;
+use super::stream::{self, Stream};
 use super::target::Target;
 use super::wire::Access;
 
@@ -21,7 +21,7 @@ impl Octets {
     ///
     /// Why there is no connection.
     pub async fn open(target: &Target, access: &Access) -> Result<Self, String> {
-        let stream = Stream::connect(target, access.tls.as_ref()).await;
+        let stream = stream::connect(target, access.tls.as_ref()).await;
         let stream = stream.map_err(|error| format!("{}: {error}", target.authority))?;
         Ok(Self { stream, came: Vec::new() })
     }

@@ -13,7 +13,7 @@ use super::http::{Answer, Asked, Connection};
 use super::queue::{Taker, queue};
 use super::target::Target;
 use super::websocket;
-use super::wire::{Access, Ends, Event, MOST_UNREAD, Out};
+use super::wire::{Access, Ends, Event, LARGEST, MOST_UNREAD, Out};
 
 /// What one frame of SockJS says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,8 +160,13 @@ struct Unwrapper {
 }
 
 impl Unwrapper {
-    fn feed(&mut self, octets: &[u8]) {
+    /// Takes what came, unless the frame it belongs to is too large.
+    fn feed(&mut self, octets: &[u8]) -> Result<(), String> {
+        if self.buffer.len() + octets.len() > LARGEST {
+            return Err(format!("a frame has more than {LARGEST} octets"));
+        }
         self.buffer.extend_from_slice(octets);
+        Ok(())
     }
 
     /// The next frame, if it is there as a whole.
@@ -238,7 +243,7 @@ impl Receiver {
                 }
             };
             match answer.piece().await.map_err(Event::Lost)? {
-                Some(octets) => self.unwrapper.feed(&octets),
+                Some(octets) => self.unwrapper.feed(&octets).map_err(Event::Lost)?,
                 None => self.answer = None,
             }
         }
@@ -344,7 +349,7 @@ mod tests {
         let mut cut = Unwrapper { wrapping, buffer: Vec::new() };
         let mut pieces = Vec::new();
         for octet in octets {
-            cut.feed(&[*octet]);
+            cut.feed(&[*octet]).unwrap();
             pieces.extend(std::iter::from_fn(|| cut.next()));
         }
         assert_eq!(whole, pieces, "however it is cut");
@@ -360,6 +365,12 @@ mod tests {
             br#"<script>function p(d) {c.p(d);};</script><script>p("o");</script><script>p("a[\"\\\");\"]");</script>"#;
         assert_eq!(unwrapped(Wrapping::Script, page), ["o", r#"a["\");"]"#]);
         assert_eq!(unwrapped(Wrapping::Script, b"/**/p(\"h\");\r\n"), ["h"]);
+    }
+
+    #[test]
+    fn a_frame_without_end_is_not_held() {
+        let mut unwrapper = Unwrapper { wrapping: Wrapping::Line, buffer: vec![0; LARGEST] };
+        assert!(unwrapper.feed(b"x").unwrap_err().contains(&LARGEST.to_string()));
     }
 
     #[test]

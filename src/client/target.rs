@@ -1,16 +1,6 @@
 //! Where a server is.
 
-use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
-
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-
-use super::stream::believing::Anyone;
 
 /// A server, as a URL names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,50 +64,6 @@ impl FromStr for Target {
             bare,
             tls,
         })
-    }
-}
-
-/// Whose certificates are good.
-#[derive(Debug, Clone, Default)]
-pub struct Trust<'a> {
-    /// Certificates in PEM form, instead of the system's.
-    pub ca_file: Option<&'a Path>,
-    /// Any certificate is.
-    pub insecure: bool,
-}
-
-impl Trust<'_> {
-    /// What speaks TLS with this trust.
-    ///
-    /// # Errors
-    ///
-    /// Where the certificates cannot be read, or there are none.
-    pub fn connector(&self) -> Result<TlsConnector, String> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
-        if self.insecure {
-            let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone::default()));
-            return Ok(TlsConnector::from(Arc::new(builder.with_no_client_auth())));
-        }
-        let mut roots = RootCertStore::empty();
-        match self.ca_file {
-            Some(file) => {
-                let say = |error: &dyn std::fmt::Display| format!("certificates in {}: {error}", file.display());
-                for certificate in CertificateDer::pem_file_iter(file).map_err(|error| say(&error))? {
-                    roots.add(certificate.map_err(|error| say(&error))?).map_err(|error| say(&error))?;
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(fred::rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        if roots.is_empty() {
-            return Err(
-                "no certificate to believe: name some with --ca-file, or believe all with --insecure".to_owned()
-            );
-        }
-        Ok(TlsConnector::from(Arc::new(builder.with_root_certificates(roots).with_no_client_auth())))
     }
 }
 

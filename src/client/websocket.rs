@@ -8,9 +8,9 @@ use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use super::stream::Stream;
+use super::stream::{self, Stream};
 use super::target::Target;
-use super::wire::{Access, Ends, Event, MOST_UNREAD, Out};
+use super::wire::{Access, Ends, Event, LARGEST, MOST_UNREAD, Out};
 
 pub(super) type Socket = WebSocketStream<Stream>;
 
@@ -33,8 +33,8 @@ pub(super) async fn open(
         let offered = HeaderValue::from_str(offered).map_err(|error| say(&error))?;
         headers.insert("sec-websocket-protocol", offered);
     }
-    let stream = Stream::connect(target, access.tls.as_ref()).await.map_err(|error| say(&error))?;
-    let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+    let stream = stream::connect(target, access.tls.as_ref()).await.map_err(|error| say(&error))?;
+    let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
     match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
         Ok((socket, answer)) => {
             let chosen = answer.headers().get("sec-websocket-protocol").and_then(|name| name.to_str().ok());

@@ -11,12 +11,15 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::carrier::Carrier;
 use super::queue::{Filler, Taker, queue};
-use super::stream::Stream;
+use super::stream::{self, Stream};
 use super::target::Target;
 use super::{sockjs, websocket};
 
 /// The sub-protocols that clients of STOMP offer.
 pub const OFFERED: &str = "v10.stomp, v11.stomp, v12.stomp";
+
+/// The largest message or frame of a server that is taken, in octets: no server fills the memory of whoever looks at it.
+pub const LARGEST: usize = 256 << 20;
 
 /// What goes to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +111,7 @@ impl Wire {
             let ends = Ends { out, events };
             let (protocol, task) = match carrier {
                 Carrier::Tcp => {
-                    let stream = Stream::connect(target, access.tls.as_ref()).await;
+                    let stream = stream::connect(target, access.tls.as_ref()).await;
                     let stream = stream.map_err(|error| format!("{}: {error}", target.authority))?;
                     (None, tokio::spawn(bare(stream, ends)))
                 }

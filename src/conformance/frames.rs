@@ -2,6 +2,8 @@
 //!
 //! This is not the decoder of `stampede-protocol`: what it has wrong must not go unseen.
 
+use crate::client::wire::LARGEST;
+
 /// A frame of a server, as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -49,6 +51,9 @@ impl Cutter {
     ///
     /// Where no frame can be made of it: says why.
     pub fn cut(&mut self) -> Result<Option<Seen>, String> {
+        if self.buffer.len() > LARGEST {
+            return Err(format!("a frame has more than {LARGEST} octets"));
+        }
         let skipped = self.buffer.iter().take_while(|octet| matches!(octet, b'\n' | b'\r')).count();
         self.beats += self.buffer[..skipped].iter().filter(|octet| **octet == b'\n').count();
         self.buffer.drain(..skipped);
@@ -126,6 +131,12 @@ mod tests {
         let (found, beats) = commands(octets);
         assert_eq!(found, ["CONNECTED \"\"", "MESSAGE \"a\\0b\"", "RECEIPT \"\""]);
         assert_eq!(beats, 2);
+    }
+
+    #[test]
+    fn a_frame_without_end_is_not_held() {
+        let mut cutter = Cutter { buffer: vec![0; LARGEST + 1], beats: 0 };
+        assert!(cutter.cut().unwrap_err().contains(&LARGEST.to_string()));
     }
 
     #[test]

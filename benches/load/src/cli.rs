@@ -19,8 +19,8 @@ use crate::{
         Proof, Subject, connect::Connect, fanout::Fanout, flow::Bounds, heart_beat::HeartBeat, idle::Idle,
         reconnect::Reconnect, slow::Slow, topics::Topics, unicast::Unicast,
     },
-    stream::Trust,
     target::{Headers, Target},
+    trust::Trust,
 };
 
 /// Measure any STOMP server that speaks WebSocket.

@@ -31,6 +31,7 @@ pub mod stream;
 #[cfg(feature = "suites")]
 pub mod suite;
 pub mod target;
+pub mod trust;
 pub mod ws;
 
 pub use error::{Error, Result};

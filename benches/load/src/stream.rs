@@ -6,29 +6,15 @@ use std::{
 };
 
 use mio::net::TcpStream;
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
-};
+use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
 
-use crate::{Error, Result};
+use crate::{Error, Result, trust::Trust};
 
 /// What a connection with TLS needs to know of the server.
 #[derive(Debug, Clone)]
 pub struct Secure {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
-}
-
-/// Whom to believe that the server is the one meant.
-#[derive(Debug, Clone, Default)]
-pub struct Trust {
-    /// A file of certificates in PEM form, instead of those of the system.
-    pub ca_file: Option<std::path::PathBuf>,
-    /// Any certificate will do.
-    pub insecure: bool,
 }
 
 impl Secure {
@@ -38,38 +24,11 @@ impl Secure {
     ///
     /// Where the name cannot be one of a certificate or the file holds none.
     pub fn new(name: &str, trust: &Trust) -> Result<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::Usage(format!("TLS: {error}")))?;
-        let config = if trust.insecure {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))).with_no_client_auth()
-        } else {
-            builder.with_root_certificates(roots(trust)?).with_no_client_auth()
-        };
+        let config = trust.client_config()?;
         let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(name).map_err(|error| Error::Usage(format!("TLS: {error}")))?;
-        Ok(Self { config: Arc::new(config), name })
+        Ok(Self { config, name })
     }
-}
-
-fn roots(trust: &Trust) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    if let Some(file) = &trust.ca_file {
-        let pem = std::fs::read(file).map_err(Error::system(format!("reading {}", file.display())))?;
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let refused = |error: String| Error::Usage(format!("{}: {error}", file.display()));
-            let certificate = certificate.map_err(|error| refused(error.to_string()))?;
-            roots.add(certificate).map_err(|error| refused(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(Error::Usage(format!("{} holds no certificate", file.display())));
-        }
-    } else {
-        // Those that cannot be read are none of ours.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    Ok(roots)
 }
 
 /// A connected socket that does not block.
@@ -168,43 +127,4 @@ fn pump(socket: &mut TcpStream, tls: &mut ClientConnection) -> io::Result<()> {
 /// A socket that is still connecting answers ENOTCONN.
 fn not_now(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected)
-}
-
-/// Believes every certificate, as the user wanted.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

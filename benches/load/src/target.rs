@@ -5,10 +5,7 @@ use std::{
     str::FromStr,
 };
 
-use crate::{
-    Error, Result,
-    stream::{Secure, Trust},
-};
+use crate::{Error, Result, stream::Secure, trust::Trust};
 
 /// The endpoint under test.
 #[derive(Debug, Clone)]

@@ -5,12 +5,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Makes a certificate that names `name`, and its key: `NAME.crt` and `NAME.key` in the directory.
+/// Makes a certificate that names `name` and is good for 127.0.0.1, and its key: `NAME.crt` and `NAME.key` in the directory.
 pub(crate) fn certificate(directory: &Path, name: &str) {
     let kind = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    let arguments = format!("req -x509 {kind} -keyout {name}.key -out {name}.crt -days 2 -subj /CN={name}");
+    let arguments =
+        format!("req -x509 {kind} -keyout {name}.key -out {name}.crt -days 2 -subj /CN={name} {ALTERNATIVES}");
     run(directory, &arguments, "");
 }
+
+/// What clients ask of a certificate that nobody else has signed.
+const ALTERNATIVES: &str = "-addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
 
 /// The name in the certificate that a client is shown.
 pub(crate) fn shown_name(by: SocketAddr) -> String {

@@ -3,6 +3,7 @@
 mod peer;
 mod send;
 mod subscribe;
+mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};

@@ -9,10 +9,11 @@ use clap::Args;
 use super::known::Known;
 use super::plan::{Library, VERSIONS, Wanted};
 use super::report::Report;
+use super::requests::Features;
 use super::run;
 use super::server::Server;
 use crate::client::carrier::Carrier;
-use crate::client::entrance::{Entrance, Way};
+use crate::client::entrance::Entrance;
 
 /// Play the clauses of STOMP 1.0, 1.1, 1.2 and of SockJS against any server.
 ///
@@ -149,14 +150,9 @@ impl Conformance {
                 .and_then(|text| Known::parse(&text))
                 .map_err(|problem| format!("{}: {problem}", file.display()))?,
         };
-        let Way { target, access, host, login, connect } = entrance.way(&url)?;
         let Destinations { topic, queue, refused } = destinations;
         let mut server = Server {
-            target,
-            access,
-            host,
-            login,
-            connect,
+            way: entrance.way(&url)?,
             topic,
             queue,
             refused,
@@ -197,14 +193,14 @@ impl Conformance {
 /// Finds out over what the server can be reached, and what it does not do at all. Tells its name, and what to know of the run.
 async fn settle(server: &mut Server, wanted: &mut Wanted) -> Result<(String, Vec<String>), String> {
     let mut notes = Vec::new();
-    let without = if server.target.bare { None } else { run::without_sockjs(server).await };
-    let asked = match (wanted.carriers.is_empty(), server.target.bare) {
+    let without = if server.way.target.bare { None } else { Features::ask(server).await.err() };
+    let asked = match (wanted.carriers.is_empty(), server.way.target.bare) {
         (false, _) => wanted.carriers.clone(),
         (true, true) => vec![Carrier::Tcp],
         (true, false) if without.is_some() => vec![Carrier::WebSocket],
         (true, false) => Carrier::ALL[1..].to_vec(),
     };
-    wanted.sockjs &= !server.target.bare && without.is_none();
+    wanted.sockjs &= !server.way.target.bare && without.is_none();
     notes.extend(without);
     let mut found = run::carriers(server, &asked).await.into_iter().peekable();
     let mut name = None;

@@ -122,7 +122,7 @@ impl Case<'_> {
                     "no destination is known whose messages go to one subscriber each (--queue)"
                 }
                 "refused" if server.refused.is_none() => "no destination is known that clients may not use (--refused)",
-                "login" if server.login.is_none() => "nobody has to say who they are (--login)",
+                "login" if server.way.login.is_none() => "nobody has to say who they are (--login)",
                 "slow" if !server.slow => "takes long; --slow plays it",
                 _ => continue,
             };

@@ -14,6 +14,7 @@ use super::server::Server;
 use super::speaker::{Read, Speaker, ended};
 use super::verdict::Failure;
 use crate::client::carrier::Carrier;
+use crate::client::entrance::Way;
 use crate::client::wire::{Event, OFFERED, Out, Wire};
 
 /// Settings of transcripts for STOMP.
@@ -38,7 +39,7 @@ pub(super) async fn play(
     names.set("topic", server.topic.replace("{}", &word));
     names.set("t", word.as_str());
     names.set("version", version);
-    names.set("host", server.host.as_str());
+    names.set("host", server.way.host.as_str());
     names.set("login", server.credentials());
     if let Some(queue) = &server.queue {
         names.set("queue", queue.replace("{}", &word));
@@ -50,12 +51,7 @@ pub(super) async fn play(
     for step in &transcript.steps {
         player.step(step).await.map_err(|(expected, seen)| match expected {
             None => Stop::NotApplicable(seen),
-            Some(expected) => Stop::Failed(Failure {
-                line: step.line,
-                step: format!("{} {} {}", step.who, step.verb, step.rest).trim_end().to_owned(),
-                expected,
-                seen,
-            }),
+            Some(expected) => Stop::Failed(Failure::of(step, expected, seen)),
         })?;
     }
     Ok(())
@@ -212,7 +208,7 @@ impl Player<'_> {
     }
 
     async fn open(&self, offered: &str) -> Result<Speaker, Otherwise> {
-        let Server { target, access, .. } = self.server;
+        let Way { target, access, .. } = &self.server.way;
         let wire = Wire::open(target, self.carrier, access, offered).await;
         wire.map(Speaker::new).map_err(|why| otherwise("a connection", why))
     }
@@ -231,7 +227,7 @@ impl Player<'_> {
     async fn connects(&mut self, who: &str, rest: &str) -> Result<(), Otherwise> {
         let mut words = rest.split_ascii_whitespace().peekable();
         let version = words.next_if(|word| !word.contains(':')).unwrap_or(self.version);
-        let mut frame = format!("CONNECT\naccept-version:{version}\nhost:{}\n", self.server.host);
+        let mut frame = format!("CONNECT\naccept-version:{version}\nhost:{}\n", self.server.way.host);
         frame.push_str(&self.server.credentials());
         for header in words {
             frame.push_str(header);

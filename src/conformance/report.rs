@@ -42,6 +42,13 @@ impl Tally {
         }
     }
 
+    fn merge(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.known += other.known;
+        self.failed += other.failed;
+        self.not_applicable += other.not_applicable;
+    }
+
     fn played(self) -> usize {
         self.passed + self.known + self.failed
     }
@@ -106,6 +113,7 @@ impl Report<'_> {
         total
     }
 
+    /// Sections in full for the first carrier and for SockJS; of the others the sum, and the sections in which something failed.
     fn write_sections(&self, text: &mut String) {
         let mut rows: Vec<((String, &str), [Tally; 4])> = Vec::new();
         for (case, outcome) in &self.results {
@@ -116,36 +124,22 @@ impl Report<'_> {
             });
             rows[at].1[column(case)].add(outcome);
         }
-        let parts: Vec<&String> = rows.iter().map(|((part, _), _)| part).collect();
-        // Sections in full for the first carrier; of the others the sum, and the sections that have a failure.
-        let first = parts.first().map(|part| (*part).clone());
-        let mut told: Vec<&String> = Vec::new();
-        for part in parts.clone() {
-            if told.contains(&part) {
-                continue;
-            }
-            told.push(part);
-            let sockjs = part == "SockJS";
-            let whole = sockjs || Some(part) == first.as_ref();
-            let of_part = rows.iter().filter(|((found, _), _)| found == part);
-            let mut sum = [Tally::default(); 4];
+        for (at, part) in rows.chunk_by(|((one, _), _), ((other, _), _)| one == other).enumerate() {
+            let name = &part[0].0.0;
+            let sockjs = name == "SockJS";
+            let whole = sockjs || at == 0;
             if whole {
-                let heads = if sockjs { [" "; 3].map(str::to_owned) } else { VERSIONS.map(str::to_owned) };
-                let _ = writeln!(text, "\n{part:<34} {:>9} {:>9} {:>9}", heads[0], heads[1], heads[2]);
+                let heads = if sockjs { [" "; 3] } else { VERSIONS };
+                let _ = writeln!(text, "\n{name:<34} {:>9} {:>9} {:>9}", heads[0], heads[1], heads[2]);
             }
-            for ((_, section), tallies) in of_part {
-                for (sum, tally) in sum.iter_mut().zip(tallies) {
-                    sum.passed += tally.passed;
-                    sum.known += tally.known;
-                    sum.failed += tally.failed;
-                    sum.not_applicable += tally.not_applicable;
-                }
-                let failed: usize = tallies.iter().map(|tally| tally.failed).sum();
-                if whole || failed > 0 {
+            let mut sum = [Tally::default(); 4];
+            for ((_, section), tallies) in part {
+                sum.iter_mut().zip(tallies).for_each(|(sum, tally)| sum.merge(*tally));
+                if whole || tallies.iter().any(|tally| tally.failed > 0) {
                     let _ = writeln!(text, "  {section:<32} {}", cells(tallies, sockjs));
                 }
             }
-            let name = if whole { "  all" } else { part };
+            let name = if whole { "  all" } else { name };
             let _ = writeln!(text, "{name:<34} {}", cells(&sum, sockjs));
         }
     }

@@ -4,19 +4,16 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesUnordered};
-use http::Method;
-use tokio::time::timeout;
 
 use super::form::show;
 use super::known::Known;
 use super::plan::Case;
 use super::play::{self, Stop};
-use super::requests;
+use super::requests::{self, Features};
 use super::server::Server;
 use super::speaker::{Read, Speaker};
 use super::verdict::Outcome;
 use crate::client::carrier::Carrier;
-use crate::client::http::{Asked, Connection};
 use crate::client::wire::{OFFERED, Wire};
 
 /// What a server says of itself.
@@ -34,8 +31,8 @@ pub struct About {
 ///
 /// Why no client can connect over this carrier.
 pub async fn ask(server: &Server, carrier: Carrier) -> Result<About, String> {
-    let mut speaker = Speaker::new(Wire::open(&server.target, carrier, &server.access, OFFERED).await?);
-    let (host, credentials) = (&server.host, server.credentials());
+    let mut speaker = Speaker::new(Wire::open(&server.way.target, carrier, &server.way.access, OFFERED).await?);
+    let (host, credentials) = (&server.way.host, server.credentials());
     speaker.say(format!("CONNECT\naccept-version:1.0,1.1,1.2\nhost:{host}\n{credentials}\n\0"));
     let connected = match speaker.read(server.patience).await {
         Read::Frame(seen) if seen.command == b"CONNECTED" => seen,
@@ -56,7 +53,8 @@ pub async fn ask(server: &Server, carrier: Carrier) -> Result<About, String> {
     })
 }
 
-/// Plays all of them, `jobs` at a time; `told` hears how many are done.
+/// Plays all of them, `jobs` at a time; `told` hears how many are done. What SockJS asks is played as far as the server says it has
+/// that.
 pub async fn play(
     server: &Server,
     plan: &[Case<'_>],
@@ -64,10 +62,15 @@ pub async fn play(
     jobs: usize,
     told: impl Fn(usize),
 ) -> Vec<Outcome> {
+    let sockjs = match plan.iter().any(|case| case.stomp.is_none()) {
+        true => Features::ask(server).await,
+        false => Err("nobody asked for SockJS".to_owned()),
+    };
     let mut outcomes: Vec<Option<Outcome>> = plan.iter().map(|_| None).collect();
     let mut waiting = plan.iter().enumerate();
     let mut playing = FuturesUnordered::new();
-    let begin = |(at, case)| async move { (at, play_one(server, case, known).await) };
+    let sockjs = &sockjs;
+    let begin = |(at, case)| async move { (at, play_one(server, sockjs, case, known).await) };
     playing.extend(waiting.by_ref().take(jobs.max(1)).map(begin));
     let mut done = 0;
     while let Some((at, outcome)) = playing.next().await {
@@ -79,13 +82,18 @@ pub async fn play(
     outcomes.into_iter().flatten().collect()
 }
 
-async fn play_one(server: &Server, case: &Case<'_>, known: &Known) -> Outcome {
-    if let Some(hindrance) = case.hindrance(server) {
+async fn play_one(server: &Server, sockjs: &Result<Features, String>, case: &Case<'_>, known: &Known) -> Outcome {
+    let hindrance = match (case.stomp, sockjs) {
+        (Some(_), _) => case.hindrance(server),
+        (None, Ok(features)) => features.obstacle(case.transcript, server.slow),
+        (None, Err(why)) => Some(why.clone()),
+    };
+    if let Some(hindrance) = hindrance {
         return Outcome::NotApplicable(hindrance);
     }
     let played = match case.stomp {
         Some((version, carrier)) => play::play(server, case.transcript, version, carrier).await,
-        None => requests::play(server, case.transcript).await,
+        None => requests::play(server, case.transcript).await.map_err(Stop::Failed),
     };
     match played {
         Ok(()) => Outcome::Passed,
@@ -94,24 +102,6 @@ async fn play_one(server: &Server, case: &Case<'_>, known: &Known) -> Outcome {
             Some(reason) => Outcome::Known(failure, reason.to_owned()),
             None => Outcome::Failed(failure),
         },
-    }
-}
-
-/// Why there is no SockJS at this endpoint, if there is none.
-pub async fn without_sockjs(server: &Server) -> Option<String> {
-    let path = format!("{}/info", server.target.path);
-    let asked = async {
-        let mut connection = Connection::open(&server.target, &server.access).await?;
-        let mut answer = connection.ask(&Asked::new(Method::GET, &*path, "")).await?;
-        let info: Option<serde_json::Value> = serde_json::from_slice(&answer.rest().await?).ok();
-        Ok::<_, String>((answer.status, info.is_some_and(|info| info["websocket"].is_boolean())))
-    };
-    match timeout(server.patience, asked).await {
-        Ok(Ok((200, true))) => None,
-        Ok(Ok((200, false))) => Some(format!("no SockJS: {path} is something else")),
-        Ok(Ok((status, _))) => Some(format!("no SockJS: {path} is answered with {status}")),
-        Ok(Err(why)) => Some(format!("no SockJS: {why}")),
-        Err(_) => Some(format!("no SockJS: {path} is not answered")),
     }
 }
 

@@ -1,24 +1,14 @@
 //! The server that is asked, and how.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::target::Target;
-use crate::client::wire::Access;
+use crate::client::entrance::Way;
 
-/// A server, how to get in, and what it calls things.
+/// A server, and what it calls things.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Where it is.
-    pub target: Arc<Target>,
-    /// How to connect.
-    pub access: Access,
-    /// `host` of CONNECT.
-    pub host: String,
-    /// `login` and `passcode` of CONNECT.
-    pub login: Option<(String, String)>,
-    /// Further header lines of CONNECT, as they are written.
-    pub connect: Vec<String>,
+    /// Where it is, and how to get in.
+    pub way: Way,
     /// Destinations that give each subscriber a copy; `{}` is a word that is new each time.
     pub topic: String,
     /// Destinations whose messages go to one subscriber, and to another one if it goes without an ACK.
@@ -48,10 +38,10 @@ impl Server {
     /// The header lines that let one in, each with its end.
     pub(super) fn credentials(&self) -> String {
         let mut lines = String::new();
-        if let Some((login, passcode)) = &self.login {
+        if let Some((login, passcode)) = &self.way.login {
             lines.push_str(&format!("login:{login}\npasscode:{passcode}\n"));
         }
-        for line in &self.connect {
+        for line in &self.way.connect {
             lines.push_str(line);
             lines.push('\n');
         }

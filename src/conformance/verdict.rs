@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::script::Step;
+
 /// The step that went otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
@@ -13,6 +15,14 @@ pub struct Failure {
     pub expected: String,
     /// What came.
     pub seen: String,
+}
+
+impl Failure {
+    /// That a step went otherwise.
+    pub(super) fn of(step: &Step, expected: String, seen: String) -> Self {
+        let Step { line, who, verb, rest } = step;
+        Self { line: *line, step: format!("{who} {verb} {rest}").trim_end().to_owned(), expected, seen }
+    }
 }
 
 /// How it went.

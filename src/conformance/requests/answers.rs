@@ -188,7 +188,7 @@ async fn reusable(server: &Server, exchange: &mut Exchange) -> Result<(), Otherw
         return closes.map_err(|lack| ("the end of the connection, as the answer says".to_owned(), lack.shown()));
     }
     let expected = || "an answer on the same connection, as the last one says".to_owned();
-    let asked = Asked::new("GET", &server.target.path);
+    let asked = Asked::new("GET", &server.way.target.path);
     exchange.again(server, asked).await.map_err(|why| (expected(), why))?;
     let answered = exchange.head(until).await.map(|_| ());
     answered.map_err(|lack| (expected(), lack.shown()))

@@ -51,7 +51,7 @@ impl Client {
         }
         self.exchange = None;
         self.wrapping = Wrapping::of(&asked.path);
-        if self.wrapping == Wrapping::WebSocket && asked.path == format!("{}/websocket", server.target.path) {
+        if self.wrapping == Wrapping::WebSocket && asked.path == format!("{}/websocket", server.way.target.path) {
             self.wrapping = Wrapping::Raw;
         }
         self.reader = websocket::Reader::default();
@@ -114,7 +114,7 @@ impl Client {
             }
         }
         let credentials = server.credentials();
-        let connect = format!("CONNECT\naccept-version:1.0,1.1,1.2\nhost:{}\n{credentials}\n\0", server.host);
+        let connect = format!("CONNECT\naccept-version:1.0,1.1,1.2\nhost:{}\n{credentials}\n\0", server.way.host);
         self.send(server, &connect).await?;
         self.read(server, b"CONNECTED").await?;
         let receipt = if server.receipts { "receipt:joined\n" } else { "" };

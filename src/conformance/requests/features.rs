@@ -12,7 +12,7 @@ const ELSEWHERE: &str = "http://front.example";
 
 /// What a server has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Features {
+pub(in super::super) struct Features {
     websocket: bool,
     cookies: bool,
     /// Whether pages of any origin may connect.
@@ -37,8 +37,8 @@ impl Features {
     /// # Errors
     ///
     /// Where it has no SockJS.
-    pub(super) async fn ask(server: &Server) -> Result<Self, String> {
-        let endpoint = &server.target.path;
+    pub(in super::super) async fn ask(server: &Server) -> Result<Self, String> {
+        let endpoint = &server.way.target.path;
         let (status, body) = get(server, &format!("{endpoint}/info"), None).await?;
         if status != 200 {
             return Err(format!("no SockJS: {endpoint}/info is answered with {status}"));
@@ -60,7 +60,7 @@ impl Features {
     }
 
     /// Why a transcript does not apply, if it does not.
-    pub(super) fn obstacle(self, transcript: &Transcript, slow: bool) -> Option<String> {
+    pub(in super::super) fn obstacle(self, transcript: &Transcript, slow: bool) -> Option<String> {
         let has = |need: &str| match need {
             "websocket" => self.websocket,
             "cookies" => self.cookies,

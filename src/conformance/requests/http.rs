@@ -38,17 +38,17 @@ impl Asked {
 
     /// The octets of the request.
     fn octets(mut self, server: &Server) -> Vec<u8> {
-        self.unless_there("Host", server.target.authority.clone());
-        for (name, value) in &server.access.headers {
+        self.unless_there("Host", server.way.target.authority.clone());
+        for (name, value) in &server.way.access.headers {
             self.headers.push((name.clone(), value.clone()));
         }
         let counted = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding"));
         if !counted && (self.method == "POST" || !self.body.is_empty()) {
             self.unless_there("Content-Length", self.body.len().to_string());
         }
-        let query = match server.target.query.strip_prefix('?') {
+        let query = match server.way.target.query.strip_prefix('?') {
             Some(query) if self.path.contains('?') => format!("&{query}"),
-            _ => server.target.query.clone(),
+            _ => server.way.target.query.clone(),
         };
         let path = if self.path.is_empty() { "/" } else { &self.path };
         let mut octets = format!("{} {path}{query} HTTP/{}\r\n", self.method, self.version).into_bytes();
@@ -190,9 +190,9 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Asks, on a connection of its own.
     pub(super) async fn start(server: &Server, asked: Asked) -> Result<Self, String> {
-        let opening = Octets::open(&server.target, &server.access);
+        let opening = Octets::open(&server.way.target, &server.way.access);
         let octets = tokio::time::timeout(server.patience, opening).await;
-        let octets = octets.unwrap_or_else(|_| Err(format!("no connection to {}", server.target.authority)))?;
+        let octets = octets.unwrap_or_else(|_| Err(format!("no connection to {}", server.way.target.authority)))?;
         let method = asked.method.clone();
         let mut exchange = Self { octets, method, head: None, framing: Framing::Close, body: Vec::new(), ended: false };
         exchange.octets.write(&asked.octets(server)).await?;

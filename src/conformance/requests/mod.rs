@@ -22,6 +22,7 @@ mod tests;
 mod websocket;
 mod wrapping;
 
+pub(super) use features::Features;
 pub(super) use play::play;
 
 /// Settings of transcripts for SockJS.

@@ -7,13 +7,11 @@ use tokio::time::sleep;
 
 use super::super::form::{Names, show};
 use super::super::pattern::Pattern;
-use super::super::play::Stop;
 use super::super::script::{Step, Transcript};
 use super::super::server::Server;
 use super::super::verdict::Failure;
 use super::answers;
 use super::client::{Client, Otherwise, broken};
-use super::features::Features;
 use super::http::{Lack, Until};
 use super::websocket::{BINARY, CLOSE, CONTINUES, LAST, Message, PING, TEXT};
 
@@ -25,29 +23,15 @@ pub(super) const VERBS: &str = "\
     pong quiet reads renewed repeats reusable says sends settles streams text typed unmasked upgrades waits \
     without";
 
-/// Plays it.
+/// Plays it, whatever the server says it has.
 ///
 /// # Errors
 ///
-/// The step that went otherwise, or why it does not apply.
-pub(in super::super) async fn play(server: &Server, transcript: &Transcript) -> Result<(), Stop> {
-    let features = Features::ask(server).await.map_err(Stop::NotApplicable)?;
-    match features.obstacle(transcript, server.slow) {
-        Some(why) => Err(Stop::NotApplicable(why)),
-        None => steps(server, transcript).await.map_err(Stop::Failed),
-    }
-}
-
-/// Plays it whatever the server says it has.
-pub(super) async fn steps(server: &Server, transcript: &Transcript) -> Result<(), Failure> {
+/// The step that went otherwise.
+pub(in super::super) async fn play(server: &Server, transcript: &Transcript) -> Result<(), Failure> {
     let mut player = Player { server, names: names(server), clients: BTreeMap::new() };
     for step in &transcript.steps {
-        player.step(step).await.map_err(|(expected, seen)| Failure {
-            line: step.line,
-            step: format!("{} {} {}", step.who, step.verb, step.rest).trim_end().to_owned(),
-            expected,
-            seen,
-        })?;
+        player.step(step).await.map_err(|(expected, seen)| Failure::of(step, expected, seen))?;
     }
     Ok(())
 }
@@ -56,9 +40,9 @@ pub(super) async fn steps(server: &Server, transcript: &Transcript) -> Result<()
 fn names(server: &Server) -> Names {
     let word = || format!("{:016x}", getrandom::u64().unwrap_or_default());
     let mut names = Names::default();
-    let endpoint = &server.target.path;
+    let endpoint = &server.way.target.path;
     names.set("endpoint", endpoint.as_str());
-    names.set("host", server.host.as_str());
+    names.set("host", server.way.host.as_str());
     names.set("topic", server.topic.replace("{}", &word()));
     let id = word();
     names.set("s", format!("{endpoint}/000/{id}"));

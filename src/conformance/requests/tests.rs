@@ -9,8 +9,9 @@ use super::super::script::{Section, parse};
 use super::super::server::Server;
 use super::super::verdict::Failure;
 use super::features::Features;
-use super::play::{VERBS, steps};
+use super::play::{VERBS, play};
 use super::{FILES, SETTINGS};
+use crate::client::entrance::Way;
 use crate::client::wire::Access;
 
 /// All transcripts, file by file.
@@ -82,11 +83,13 @@ async fn server(answers: &'static [&'static [u8]], cut: bool) -> Server {
         }
     });
     Server {
-        target: Arc::new(format!("http://{address}/ws").parse().unwrap()),
-        access: Access::default(),
-        host: "localhost".to_owned(),
-        login: None,
-        connect: Vec::new(),
+        way: Way {
+            target: Arc::new(format!("http://{address}/ws").parse().unwrap()),
+            access: Access::default(),
+            host: "localhost".to_owned(),
+            login: None,
+            connect: Vec::new(),
+        },
         topic: "/topic/{}".to_owned(),
         queue: None,
         refused: None,
@@ -101,7 +104,7 @@ async fn server(answers: &'static [&'static [u8]], cut: bool) -> Server {
 
 async fn played(server: &Server, text: &str) -> Result<(), Failure> {
     let section = parse(&format!("# x\n## K00  x\n{text}"), &SETTINGS);
-    steps(server, &section.transcripts[0]).await
+    play(server, &section.transcripts[0]).await
 }
 
 const GREETING: &[u8] =
@@ -249,7 +252,7 @@ async fn every_transcript_fails_against_a_wrong_server() {
         let plays = transcripts.filter(|transcript| !transcript.words("needs").any(|need| need == "slow"));
         let plays = plays.map(|transcript| {
             let server = server.clone();
-            async move { (transcript.clauses[0].clone(), steps(&server, &transcript).await.is_ok()) }
+            async move { (transcript.clauses[0].clone(), play(&server, &transcript).await.is_ok()) }
         });
         let outcomes = futures_util::future::join_all(plays).await;
         let good: BTreeSet<String> = outcomes.into_iter().filter(|(_, good)| *good).map(|(id, _)| id).collect();

@@ -386,7 +386,7 @@ fn plan(library: &Library) -> Vec<Case<'_>> {
 
 /// The ids of the transcripts that fail against a server with this fault.
 async fn found(fault: Fault, asked: &Server, library: &Library) -> BTreeSet<String> {
-    let address = fault.serve((*asked.target).clone()).await;
+    let address = fault.serve((*asked.way.target).clone()).await;
     let mut asked = server(address, "/beats");
     // Whoever is to be found out by silence is waited for in each transcript.
     asked.patience = Duration::from_millis(1000);
@@ -431,7 +431,7 @@ async fn without_a_fault_all_passes() {
     let running = SERVER.get();
     let library = Library::default();
     let asked = server(running.address, "/beats");
-    let address = Fault::NONE.serve((*asked.target).clone()).await;
+    let address = Fault::NONE.serve((*asked.way.target).clone()).await;
     let plan = plan(&library);
     let known = Known::parse(include_str!("../../../fixtures/conformance/known/stampede-strict.txt")).unwrap();
     let outcomes = run::play(&server(address, "/beats"), &plan, &known, 24, |_| {}).await;

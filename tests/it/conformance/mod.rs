@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use stampede::client::entrance::Way;
 use stampede::client::wire::Access;
 use stampede::conformance::server::Server;
 
@@ -22,11 +23,13 @@ static SERVER: Shared = Shared::new(include_str!("../../peers/stampede/conforman
 fn server(address: SocketAddr, path: &str) -> Server {
     let target = format!("ws://{address}{path}").parse().unwrap();
     Server {
-        target: Arc::new(target),
-        access: Access::default(),
-        host: "localhost".to_owned(),
-        login: None,
-        connect: Vec::new(),
+        way: Way {
+            target: Arc::new(target),
+            access: Access::default(),
+            host: "localhost".to_owned(),
+            login: None,
+            connect: Vec::new(),
+        },
         topic: "/topic/conformance-{}".to_owned(),
         queue: Some("/queue/work/{}".to_owned()),
         refused: Some("/nowhere/x".to_owned()),

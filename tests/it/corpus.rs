@@ -1,5 +1,8 @@
 //! The fuzz targets over their saved corpus: what they once found stays fixed, and the targets cannot rot.
 
+#[path = "../../protocol/tests/it/replay.rs"]
+mod files;
+
 use std::fs;
 use std::path::Path;
 
@@ -80,25 +83,5 @@ proptest! {
 }
 
 fn replay(target: &str, check: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let mut inputs = 0;
-    for entry in fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        let _shown = Shown(&path);
-        check(&fs::read(&path).unwrap());
-        inputs += 1;
-    }
-    assert!(inputs > 0, "no input in {}", folder.display());
-}
-
-/// Names the file in hand when a check on it fails.
-struct Shown<'a>(&'a Path);
-
-impl Drop for Shown<'_> {
-    #[allow(clippy::print_stderr, reason = "the harness shows it with the failure")]
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("while at {}", self.0.display());
-        }
-    }
+    files::replay(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target), check);
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use stampede_protocol::Limits;
 use stampede_protocol::stomp::{Command, Fault, Frame, HeartBeat, Item, Version, encode};
 
-use crate::Shown;
 use crate::checks::{Setup, decode, same_at_cut, same_by_octets};
+use crate::replay::Shown;
 
 #[test]
 fn valid_octets_are_read() {

@@ -152,7 +152,7 @@ fn the_iframe_page_runs_its_own_script_and_the_library() {
 }
 
 #[test]
-fn only_a_node_that_speaks_tls_wants_it_spoken() {
+fn a_node_that_speaks_tls_wants_it_spoken_where_it_is_told_to() {
     let directory = tempfile::tempdir().unwrap();
     openssl::certificate(directory.path(), "node");
     let (certificate, key) = (directory.path().join("node.crt"), directory.path().join("node.key"));

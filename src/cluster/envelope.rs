@@ -113,6 +113,11 @@ impl Builder {
         self.count += 1;
     }
 
+    /// Octets so far.
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
     pub(crate) fn finish(self, stream: &str, seq: u64) -> Bytes {
         let mut out = BytesMut::with_capacity(self.items.len() + stream.len() + 24);
         out.put_u8(VERSION);

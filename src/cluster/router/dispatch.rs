@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use super::super::Shared;
 use super::super::envelope::{Builder, Item, Way};
 use super::{Job, Part, What};
-use crate::config::cluster::Broadcast;
+use crate::config::cluster::{Broadcast, Relay as RelayConfig};
 use crate::ids::{Boot, NodeId};
 use crate::mailbox::shared::{Append, Appended};
 use crate::mailbox::{Refused, StoreError, record};
@@ -35,26 +35,36 @@ pub(super) async fn route(shared: &Shared, batch: Vec<Job>) {
     let keeps = !appends.is_empty();
     let (located, appended) = tokio::join!(locate(shared, &names.list, keeps), append(shared, appends));
     let mut answers = Answers { located: located.as_ref().ok(), names: &names.at, appended: appended.into_iter() };
-    let mut groups = Groups::default();
+    let mut groups = Groups::new(shared.config.relay);
     for job in batch {
         dispatch(shared, job, by_interest, &mut answers, &mut groups);
     }
-    for (route, group) in groups.groups {
-        shared.router.publish(&shared.stream, route, group);
+    for (route, groups) in groups.routes {
+        for group in groups {
+            shared.router.publish(&shared.stream, route.clone(), group);
+        }
     }
 }
 
-/// Messages for the same nodes.
+/// Messages for the same nodes: one envelope.
 #[derive(Default)]
 pub(super) struct Group {
     pub(super) builder: Builder,
     pub(super) parts: Vec<Part>,
 }
 
-/// Groups in the order in which they began.
-#[derive(Default)]
+impl Group {
+    fn has_room_for(&self, item: &Item, config: &RelayConfig) -> bool {
+        self.parts.len() < config.envelope_messages
+            && self.builder.len() + item.record().len() <= config.envelope_size_limit
+    }
+}
+
+/// Envelopes by their routes, which are in the order in which they began. What has the same destination has the same route,
+/// and stays in order.
 struct Groups {
-    groups: Vec<(Route, Group)>,
+    config: RelayConfig,
+    routes: Vec<(Route, Vec<Group>)>,
     at: HashMap<Route, usize>,
     /// What was found for a destination of this batch: most have many messages in it.
     found: HashMap<(ByteString, bool), Found>,
@@ -70,18 +80,22 @@ enum Found {
 }
 
 impl Groups {
+    fn new(config: RelayConfig) -> Self {
+        Self { config, routes: Vec::new(), at: HashMap::new(), found: HashMap::new() }
+    }
+
     fn add(&mut self, route: Route, item: &Item, part: Part) {
-        let at = self.group(route);
+        let at = self.route(route);
         self.push(at, item, part);
     }
 
-    fn group(&mut self, route: Route) -> usize {
+    fn route(&mut self, route: Route) -> usize {
         if let Some(&at) = self.at.get(&route) {
             return at;
         }
-        let at = self.groups.len();
+        let at = self.routes.len();
         self.at.insert(route.clone(), at);
-        self.groups.push((route, Group::default()));
+        self.routes.push((route, Vec::new()));
         at
     }
 
@@ -91,18 +105,23 @@ impl Groups {
             return found;
         }
         let found = match look(&sought.0) {
-            None => Found::Everywhere(self.group(Route::Everyone)),
+            None => Found::Everywhere(self.route(Route::Everyone)),
             Some(nodes) if nodes.is_empty() => Found::Nowhere,
-            Some(nodes) => Found::Nodes(self.group(Route::Nodes(nodes))),
+            Some(nodes) => Found::Nodes(self.route(Route::Nodes(nodes))),
         };
         self.found.insert(sought, found);
         found
     }
 
     fn push(&mut self, at: usize, item: &Item, part: Part) {
-        let group = &mut self.groups[at].1;
-        group.builder.push(item);
-        group.parts.push(part);
+        let groups = &mut self.routes[at].1;
+        if !groups.last().is_some_and(|group| group.has_room_for(item, &self.config)) {
+            groups.push(Group::default());
+        }
+        if let Some(group) = groups.last_mut() {
+            group.builder.push(item);
+            group.parts.push(part);
+        }
     }
 }
 
@@ -264,4 +283,34 @@ fn nodes(shared: &Shared, answers: &Answers<'_>, sought: Sought<'_>) -> Option<V
 fn tidy(nodes: &mut Vec<NodeId>) {
     nodes.sort_unstable();
     nodes.dedup();
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn what_one_envelope_does_not_hold_begins_another_of_the_same_route() {
+        let config = RelayConfig { envelope_messages: 3, envelope_size_limit: 1000, ..RelayConfig::default() };
+        let mut groups = Groups::new(config);
+        let [one, other] = ["a", "b"].map(|id| Route::Nodes(vec![NodeId::named(id).unwrap()]));
+        let mut add = |route: &Route, bytes: usize| {
+            let item = Item::Notice { record: Bytes::from(vec![0; bytes]) };
+            groups.add(route.clone(), &item, Part { charge: None, outcome: None, _token: None });
+        };
+        // Four short ones for one node, between them what is too much for one envelope for the other, and one that is too
+        // much by itself.
+        for (first, second) in [(10, 600), (10, 600), (10, 5000), (10, 600)] {
+            add(&one, first);
+            add(&other, second);
+        }
+        let counts: Vec<(Route, Vec<usize>)> = groups
+            .routes
+            .into_iter()
+            .map(|(route, groups)| (route, groups.iter().map(|group| group.parts.len()).collect()))
+            .collect();
+        assert_eq!(counts, [(one, vec![3, 1]), (other, vec![1, 1, 1, 1])]);
+    }
 }

@@ -1,8 +1,9 @@
 //! From this node to others: who has receivers, one envelope per set of nodes, confirmed to whoever waits.
 //!
 //! Messages wait in one queue. A batch of them is taken, looked up in one round trip, and published; the next batch fills
-//! meanwhile. When nothing is open a message leaves at once. While confirms are awaited messages wait for company, for a
-//! limited time: a broker confirms a few thousand envelopes a second, however full they are.
+//! meanwhile. On a busy node the answer takes as long as all its sessions need for a turn, so one look-up serves several
+//! envelopes where so much waits. When nothing is open a message leaves at once. While confirms are awaited messages wait
+//! for company, for a limited time: a broker confirms a few thousand envelopes a second, however full they are.
 
 mod dispatch;
 
@@ -31,6 +32,9 @@ use dispatch::Group;
 
 /// How often messages that waited too long are looked for while nothing moves.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Envelopes that one look-up fills at most.
+const ENVELOPES_AT_ONCE: usize = 8;
 
 /// The queue to the relay.
 #[derive(Debug)]
@@ -180,7 +184,7 @@ impl Router {
                 {
                     let alone_until = first.since + self.config.envelope_delay;
                     if open == 0 || queue.len() >= self.config.envelope_messages || alone_until <= Instant::now() {
-                        let batch = self.take(&mut queue);
+                        let batch = self.take(&mut queue, self.window - open);
                         drop(queue);
                         self.give_up(given_up);
                         return batch;
@@ -197,12 +201,14 @@ impl Router {
         }
     }
 
-    fn take(&self, queue: &mut VecDeque<Job>) -> Vec<Job> {
+    /// Takes what may leave when there is room for so many envelopes.
+    fn take(&self, queue: &mut VecDeque<Job>, room: usize) -> Vec<Job> {
+        let envelopes = room.min(ENVELOPES_AT_ONCE);
+        let (most, size) =
+            (self.config.envelope_messages * envelopes, self.config.envelope_size_limit.saturating_mul(envelopes));
         let (mut count, mut bytes) = (0, 0);
         for job in queue.iter() {
-            if count > 0
-                && (count >= self.config.envelope_messages || bytes + job.bytes() > self.config.envelope_size_limit)
-            {
+            if count > 0 && (count >= most || bytes + job.bytes() > size) {
                 break;
             }
             count += 1;

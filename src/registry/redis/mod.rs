@@ -198,6 +198,8 @@ impl Registry for RedisRegistry {
 
     fn locate<'a>(&'a self, names: &'a [Name]) -> Later<'a, Result<Located, RegistryError>> {
         Box::pin(async move {
+            // Sent together. Measured and found worse: a pipeline of the client's, which writes its commands to the socket one
+            // by one, and a script for all names, which costs the server more than it saves here.
             let runs = names.iter().map(|name| async {
                 let boots: Vec<String> = Box::pin(self.client().hkeys(self.entry_key(name))).await?;
                 Ok::<_, Error>(boots.iter().filter_map(|boot| Boot::parse(boot)).collect())

@@ -36,6 +36,21 @@ fn what_is_sent_after_the_receipt_of_a_subscription_reaches_it() {
 }
 
 #[test]
+fn what_has_piled_up_leaves_by_few_look_ups_and_in_order() {
+    simulate(async {
+        let (mut world, sender, _, subscription) = sender_and_ann("/user/queue/live").await;
+        let before = world.nodes[0].link.look_ups();
+        let sent: Vec<usize> = (0..3000).map(|_| world.send(sender, "/user/ann/queue/live")).collect();
+        world.pass(MOMENT).await;
+        // An envelope holds 512 of them.
+        let asked = world.nodes[0].link.look_ups() - before;
+        assert!(asked <= 2, "{asked} look-ups");
+        assert_eq!(world.history.subscriptions[subscription].received, sent);
+        world.check().await;
+    });
+}
+
+#[test]
 fn one_message_for_many_nodes_goes_to_those_that_want_it() {
     simulate(async {
         let mut world = World::calm(10).await;

@@ -84,11 +84,18 @@ pub(super) struct Link {
     weather: Rough,
     down: AtomicBool,
     dead: AtomicBool,
+    look_ups: AtomicU64,
 }
 
 impl Link {
     pub(super) fn new(weather: Rough) -> Arc<Self> {
-        Arc::new(Self { weather, down: AtomicBool::new(false), dead: AtomicBool::new(false) })
+        let (down, dead) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { weather, down, dead, look_ups: AtomicU64::new(0) })
+    }
+
+    /// How often the registry was asked who has receivers.
+    pub(super) fn look_ups(&self) -> u64 {
+        self.look_ups.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_down(&self, down: bool) {
@@ -161,6 +168,7 @@ impl<T: Registry> Registry for Remote<T> {
     }
 
     fn locate<'a>(&'a self, names: &'a [Name]) -> Later<'a, Result<Located, RegistryError>> {
+        self.link.look_ups.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move { self.link.call(|| at_once(self.inner.locate(names))).await.map_err(silent)? })
     }
 

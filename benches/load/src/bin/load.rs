@@ -4,7 +4,12 @@
 use std::{io, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use stampede_load::{Error, cli::say_why, cluster::ClusterSuite, suite::Suite};
+use stampede_load::{
+    Error,
+    cli::say_why,
+    cluster::{ClusterSuite, Hold},
+    suite::Suite,
+};
 
 /// Starts servers and compares what they cost.
 #[derive(Debug, Parser)]
@@ -19,6 +24,9 @@ enum Command {
     Suite(Suite),
     /// Two nodes beside the bare clients of RabbitMQ and Redis, as a table
     Cluster(ClusterSuite),
+    /// What a row of `cluster` starts beside itself.
+    #[command(hide = true)]
+    Hold(Hold),
 }
 
 fn main() -> ExitCode {
@@ -27,6 +35,7 @@ fn main() -> ExitCode {
         .map_err(Error::system("raising the limit of open files"))
         .and_then(|_| match arguments.command {
             Command::Cluster(suite) => suite.run(&mut io::stdout().lock()),
+            Command::Hold(hold) => hold.run(&mut io::stdout().lock()),
             Command::Suite(suite) => suite.run(&mut io::stdout().lock()),
         });
     match result {

@@ -1,7 +1,7 @@
 //! Messages from one node to the other: at a low rate, as many as possible, to many.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -41,7 +41,7 @@ impl Latency {
     }
 }
 
-/// User messages between many pairs, and how soon they are confirmed at half of the highest rate
+/// User messages between many pairs, and how soon they are confirmed at half of the highest rate, and at half of the aim
 pub(super) struct Throughput {
     pub(super) pairs: usize,
     pub(super) in_flight: usize,
@@ -56,24 +56,65 @@ impl Throughput {
         costs.add(&mut report, outcome.delivered)?;
         report.add_times(&outcome.times);
         let half = report.figure("rate").unwrap_or(0.0) / 2.0;
+        for (names, rate) in [(&AT_HALF, half), (&AT_AIM, AIM / 2.0)] {
+            self.at_rate(&nodes, rate, names, &mut report)?;
+        }
+        Ok(report)
+    }
+
+    /// The same at a fixed rate, with a probe beside it that asks for RECEIPT frames.
+    fn at_rate(&self, nodes: &Nodes, rate: f64, names: &Names, report: &mut Report) -> Result<()> {
         let (a, b) = nodes.subjects()?;
-        let (counts, over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (counts, over, envelopes) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
         let receipts = thread::scope(|scope| {
             let probe = scope.spawn(|| receipts(&a, &b, &counts, &over));
-            let shape = Shape { rate: Some(half), ..users(self.pairs, self.in_flight) };
-            let outcome = measured(&nodes, shape, self.seconds, || counts.store(true, Ordering::Release));
+            let shape = Shape { rate: Some(rate), grain: GRAIN, ..users(self.pairs, self.in_flight) };
+            let outcome = measured(nodes, shape, self.seconds, || {
+                envelopes.store(nodes.envelopes().unwrap_or(0), Ordering::Release);
+                counts.store(true, Ordering::Release);
+            });
             over.store(true, Ordering::Release);
             let receipts = probe.join().map_err(|_| Error::Usage("the probe panicked".to_owned()))?;
             let (outcome, costs) = outcome?;
-            report.add("half_rate", outcome.delivered as f64 / costs.seconds(), "/s");
-            report.add("others", costs.others()?, "cores");
+            let (seconds, sent) = (costs.seconds(), nodes.envelopes()? - envelopes.load(Ordering::Acquire));
+            report.add(names.rate, outcome.delivered as f64 / seconds, "/s");
+            report.add(names.envelope, outcome.delivered as f64 / sent.max(1) as f64, "messages each");
+            report.add(names.busy, costs.busy()?, "cores");
+            report.add(names.others, costs.others()?, "cores");
             receipts
         })?;
-        report.add("receipt_p50_us", receipts.quantile(0.5), "µs");
-        report.add("receipt_p99_us", receipts.quantile(0.99), "µs");
-        Ok(report)
+        report.add(names.receipt_p50_us, receipts.quantile(0.5), "µs");
+        report.add(names.receipt_p99_us, receipts.quantile(0.99), "µs");
+        Ok(())
     }
 }
+
+/// What the figures at one rate are called.
+struct Names {
+    rate: &'static str,
+    envelope: &'static str,
+    busy: &'static str,
+    others: &'static str,
+    receipt_p50_us: &'static str,
+    receipt_p99_us: &'static str,
+}
+
+const AT_HALF: Names = Names {
+    rate: "half_rate",
+    envelope: "half_envelope",
+    busy: "half_busy",
+    others: "half_others",
+    receipt_p50_us: "half_receipt_p50_us",
+    receipt_p99_us: "half_receipt_p99_us",
+};
+const AT_AIM: Names = Names {
+    rate: "aim_rate",
+    envelope: "aim_envelope",
+    busy: "aim_busy",
+    others: "aim_others",
+    receipt_p50_us: "aim_receipt_p50_us",
+    receipt_p99_us: "aim_receipt_p99_us",
+};
 
 /// One publisher, many subscribers on the other node
 pub(super) struct Fanout {
@@ -175,4 +216,8 @@ pub(super) fn header<'a>(payload: &'a [u8], name: &str) -> Option<&'a str> {
 const BODY: usize = 128;
 /// Where users receive.
 const OWN: &str = "/user/queue/bench";
+/// User messages per second between nodes that the project aims at.
+const AIM: f64 = 100_000.0;
+/// At a fixed rate.
+const GRAIN: Duration = Duration::from_millis(1);
 const PROBE_EVERY: Duration = Duration::from_millis(5);

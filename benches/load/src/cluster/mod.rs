@@ -8,6 +8,7 @@ mod backends;
 mod bare;
 mod cases;
 mod flows;
+mod hold;
 mod idle;
 mod nodes;
 mod storm;
@@ -20,6 +21,8 @@ use crate::{
     suite::table::{self, Line, Row},
 };
 use backends::Rabbit;
+
+pub use hold::Hold;
 
 /// Two nodes beside the bare clients of RabbitMQ and Redis
 #[derive(Debug, clap::Args)]

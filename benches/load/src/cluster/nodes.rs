@@ -1,27 +1,31 @@
-//! Two nodes of one cluster, and what all its processes spend.
+//! The nodes of one cluster, and what all its processes spend.
 
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use super::backends::{Rabbit, Redis, until};
-use crate::{Result, process, report::Report, scenario::Subject, suite::server::Server};
+use crate::{Error, Result, process, report::Report, scenario::Subject, suite::server::Server};
 
-/// A cluster of two, with a Redis of its own; the broker is everybody's, the names in it are its own.
+/// A cluster of two or more, with a Redis of its own; the broker is everybody's, the names in it are its own.
 #[derive(Debug)]
 pub(super) struct Nodes {
     pub(super) a: Server,
     pub(super) b: Server,
+    more: Vec<Server>,
     pub(super) redis: Redis,
     rabbit_pid: u32,
     names: String,
+    program: PathBuf,
+    /// What all nodes are told.
+    environment: Vec<(String, String)>,
 }
 
 impl Nodes {
-    /// Starts them; `settings` are further ones by their names in the environment.
+    /// Starts two; `settings` are further ones by their names in the environment.
     pub(super) fn start(program: &Path, rabbit: &Rabbit, settings: &[(&str, &str)]) -> Result<Self> {
         let redis = Redis::start()?;
         let names = format!("bench{}", redis.pid());
@@ -34,17 +38,24 @@ impl Nodes {
             environment.push((format!("STAMPEDE__RABBITMQ__{name}"), value));
         }
         environment.extend(settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
-        let node = |id: &str| {
-            let mut environment = environment.clone();
-            environment.push(("STAMPEDE__SERVER__NODE_ID".to_owned(), id.to_owned()));
-            Server::start(program, &[], &environment, "/ws")
-        };
-        let (a, b) = (node("a")?, node("b")?);
+        let (a, b) = (node(program, &environment, "a")?, node(program, &environment, "b")?);
         for node in [&a, &b] {
-            let subject = node.subject()?;
-            until("a node does not become ready", || is_ready(&subject).ok()?.then_some(()))?;
+            wait_until_ready(node)?;
         }
-        Ok(Self { a, b, redis, rabbit_pid: rabbit.pid(), names })
+        let (program, rabbit_pid) = (program.to_owned(), rabbit.pid());
+        Ok(Self { a, b, more: Vec::new(), redis, rabbit_pid, names, program, environment })
+    }
+
+    /// Starts one more.
+    pub(super) fn join(&mut self, id: &str) -> Result<()> {
+        let node = node(&self.program, &self.environment, id)?;
+        wait_until_ready(&node)?;
+        self.more.push(node);
+        Ok(())
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Server> {
+        [&self.a, &self.b].into_iter().chain(&self.more)
     }
 
     /// The queue of node b.
@@ -71,19 +82,42 @@ impl Nodes {
         ])
     }
 
+    /// Envelopes that node a has sent so far.
+    pub(super) fn envelopes(&self) -> Result<u64> {
+        let metrics = get(&self.a.subject()?, "/metrics").map_err(Error::system("reading metrics"))?;
+        let counts = metrics.lines().filter(|line| line.starts_with("stampede_envelopes_published"));
+        Ok(counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+    }
+
     /// The last words of both, where something went wrong.
     pub(super) fn last_words(&self) -> String {
         format!("a: {}\nb: {}", self.a.last_words(), self.b.last_words())
     }
 }
 
+fn node(program: &Path, environment: &[(String, String)], id: &str) -> Result<Server> {
+    let mut environment = environment.to_vec();
+    environment.push(("STAMPEDE__SERVER__NODE_ID".to_owned(), id.to_owned()));
+    Server::start(program, &[], &environment, "/ws")
+}
+
+fn wait_until_ready(node: &Server) -> Result<()> {
+    let subject = node.subject()?;
+    until("a node does not become ready", || is_ready(&subject).ok()?.then_some(()))
+}
+
 fn is_ready(subject: &Subject) -> std::io::Result<bool> {
+    Ok(get(subject, "/ready")?.starts_with("HTTP/1.1 200"))
+}
+
+/// A whole answer, its head included.
+fn get(subject: &Subject, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(subject.target.addr)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.write_all(b"GET /ready HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
-    let mut head = [0; 12];
-    stream.read_exact(&mut head)?;
-    Ok(&head == b"HTTP/1.1 200")
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// CPU time by kind of process.
@@ -106,6 +140,11 @@ impl Costs {
     /// Seconds since the start.
     pub(super) fn seconds(&self) -> f64 {
         self.since.elapsed().as_secs_f64()
+    }
+
+    /// Cores that were at work meanwhile, on average, whoever used them.
+    pub(super) fn busy(&self) -> Result<f64> {
+        Ok(process::machine()?.saturating_sub(self.machine).as_secs_f64() / self.seconds())
     }
 
     /// Cores that something else on this machine has had meanwhile, on average: figures taken beside it say little.

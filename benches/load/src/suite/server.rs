@@ -47,6 +47,11 @@ impl Server {
         Ok(server)
     }
 
+    /// Its endpoint.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Where to send the load.
     pub(crate) fn subject(&self) -> Result<Subject> {
         Ok(Subject::new(self.url.parse()?, Some(self.process.pid())))

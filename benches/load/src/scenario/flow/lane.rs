@@ -236,7 +236,7 @@ impl Lane {
         quota: u64,
         start: Instant,
     ) -> Result<Duration> {
-        let elapsed = start.elapsed();
+        let elapsed = whole(start.elapsed(), shape.grain);
         // The lanes take turns as well.
         let phase = self.number as f64 / (self.lanes as f64 * pace);
         let due = ((elapsed.as_secs_f64() - phase) * pace + 1.0).max(0.0) as u64;
@@ -257,7 +257,8 @@ impl Lane {
         if self.late > 0 {
             return Ok(Duration::ZERO);
         }
-        let next = Duration::from_secs_f64(self.sent as f64 / pace + phase).saturating_sub(start.elapsed());
+        let next = whole(Duration::from_secs_f64(self.sent as f64 / pace + phase), shape.grain) + shape.grain;
+        let next = next.saturating_sub(start.elapsed());
         if next < TICK && self.sent < quota {
             self.pool.wake_in(next)?;
         }
@@ -357,6 +358,12 @@ impl Lane {
         }
         Ok(())
     }
+}
+
+/// The whole grains of a time.
+fn whole(time: Duration, grain: Duration) -> Duration {
+    let rest = time.as_nanos().checked_rem(grain.as_nanos()).unwrap_or(0);
+    time.saturating_sub(Duration::from_nanos(rest as u64))
 }
 
 /// Messages that are sent at once when the schedule was missed: whoever receives must not wait for all of them.

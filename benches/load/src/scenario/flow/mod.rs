@@ -54,6 +54,9 @@ pub struct Shape {
     pub body: usize,
     /// Messages per second, of all groups together; `None` for a closed loop.
     pub rate: Option<f64>,
+    /// With a rate: what falls due in one of these spans is sent together at its end. Zero sends each message for itself,
+    /// which at a high rate costs a machine more than the server does.
+    pub grain: Duration,
     /// Destination, `{}` standing for the number of the group.
     pub destination: String,
     /// Each group is a user with this name, and is sent to at `/user/NAME` in front of the destination.
@@ -71,6 +74,7 @@ impl Default for Shape {
             in_flight: 1,
             body: 128,
             rate: None,
+            grain: Duration::ZERO,
             destination: "/topic/bench-{}".to_owned(),
             user: None,
         }

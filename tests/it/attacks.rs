@@ -6,14 +6,20 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+
 use crate::support::client::{Client, header, unique};
 use crate::support::cluster::Cluster;
-use crate::support::process::{Launch, Process, ask, serve};
+use crate::support::process::{Process, ask, serve};
 use crate::support::tcp::Tcp;
 
-const CONFIG: &str = "
-[identity.jwt]
-secret = '0123456789abcdef0123456789abcdef'
+const PUBLIC: &str = include_str!("../../src/identity/jwt/keys/ed25519.pub.pem");
+const PRIVATE: &str = include_str!("../../src/identity/jwt/keys/ed25519.pem");
+
+const CONFIG: &str = concat!(
+    "[identity.jwt]\npublic_key = '''\n",
+    include_str!("../../src/identity/jwt/keys/ed25519.pub.pem"),
+    "'''
 [server]
 header_timeout = '1s'
 [limits]
@@ -28,7 +34,8 @@ to = '/user/{to}/queue/chat'
 allow = 'from == user'
 [demo]
 enabled = false
-";
+"
+);
 
 /// Where an attack takes place: mallory attacks `here`, bob is `there`, perhaps on another node.
 struct Field<'a> {
@@ -71,13 +78,37 @@ const ATTACKS: &[(&str, Attack)] = &[
         }
         assert_ne!(header(&message, "message-id"), Some("1"));
     }),
+    ("another destination behind the one that is allowed", |field| {
+        let mut mallory = field.mallory();
+        let forged = "destination:/user/ann/queue/chat\ndestination:/topic/news";
+        mallory.confirmed(&format!("SEND\ndestination:/app/chat/mallory/bob\n{forged}"), "by the first");
+        let message = field.bob.message("by the first");
+        let told: Vec<&str> = message.lines().filter(|line| line.starts_with("destination:")).collect();
+        assert_eq!(told, ["destination:/user/queue/chat"], "{message:?}");
+        field.refused("SEND\ndestination:/topic/news\ndestination:/app/chat/mallory/bob\n\nx\0", "through routes");
+    }),
     ("no token", |field| field.not_let_in("login:bob", "nothing that proves")),
+    ("a name beside a token of one's own", |field| {
+        let lines = [&*authorization("mallory"), "login:bob", "user:bob", "user-name:bob"];
+        let mut mallory = Client::connect(field.here.address, "/ws", "1.2", &lines);
+        assert_eq!(header(&mallory.connected, "user-name"), Some("mallory"));
+        mallory.send("SUBSCRIBE\nid:0\ndestination:/user/bob/queue/chat\n\n\0");
+        assert!(mallory.expect("ERROR").contains("only the user itself"));
+    }),
     ("a token of another key", |field| {
-        field.not_let_in(&bearer("ann", "another secret, as long as the first"), "not accepted")
+        let other = EncodingKey::from_ec_pem(OTHER.as_bytes()).unwrap();
+        field.not_let_in(&signed("bob", FAR, Algorithm::ES256, &other), "not accepted");
+        let secret = EncodingKey::from_secret(b"a secret that the node does not know");
+        field.not_let_in(&signed("bob", FAR, Algorithm::HS256, &secret), "not accepted");
+    }),
+    ("a token with the public key for a secret", |field| {
+        let secret = EncodingKey::from_secret(PUBLIC.as_bytes());
+        for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
+            field.not_let_in(&signed("bob", FAR, algorithm, &secret), "not accepted");
+        }
     }),
     ("a token that has expired", |field| {
-        let token = Launch::new(&["token", "--user", "bob", "--claim", "exp=1"]).config(CONFIG).run().output;
-        field.not_let_in(&format!("Authorization:{}", token.trim()), "has expired");
+        field.not_let_in(&signed("bob", 1, Algorithm::EdDSA, &own_key()), "has expired");
     }),
     ("a token without a signature", |field| {
         // {"alg":"none"} and {"sub":"bob","exp":4102444800}
@@ -85,9 +116,8 @@ const ATTACKS: &[(&str, Attack)] = &[
     }),
     ("a page of another origin", |field| {
         let origin = "Origin: https://evil.example\r\n";
-        let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
         for (request, headers) in
-            [("GET /ws", upgrade), ("GET /ws/websocket", upgrade), ("GET /ws/000/s/websocket", upgrade)]
+            [("GET /ws", UPGRADE), ("GET /ws/websocket", UPGRADE), ("GET /ws/000/s/websocket", UPGRADE)]
         {
             assert_eq!(field.http(request, &format!("{origin}{headers}"), "").0, 403, "{request}");
         }
@@ -128,6 +158,16 @@ const ATTACKS: &[(&str, Attack)] = &[
         let mut mallory = Client::open(field.here.address, "/ws");
         mallory.send(&format!("CONNECT\nx:{}", "x".repeat(20_000)));
         assert!(mallory.expect("ERROR").contains("limit"));
+    }),
+    ("a frame of exabytes", |field| {
+        let mut mallory = field.upgraded("");
+        mallory.write(&[0x81, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]);
+        assert_eq!(close_code(&mallory.rest()), Some(1009));
+    }),
+    ("a frame that says it is compressed", |field| {
+        let mut mallory = field.upgraded("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+        mallory.write(&[0xc1, 0x81, 1, 2, 3, 4, b'x' ^ 1]);
+        assert_eq!(close_code(&mallory.rest()), Some(1002), "nothing is unpacked");
     }),
     ("a body beyond the limit", |field| {
         field.refused(&format!("SEND\ndestination:/app/chat/mallory/bob\n\n{}\0", "x".repeat((1 << 20) + 1)), "limit");
@@ -213,6 +253,16 @@ impl Field<'_> {
         assert!(error.contains(told), "{error:?}");
     }
 
+    /// A WebSocket on which anything may be written; no extension was agreed on.
+    #[track_caller]
+    fn upgraded(&self, headers: &str) -> Tcp {
+        let mut socket = Tcp::connect(self.here.address);
+        socket.write(format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}{headers}\r\n").as_bytes());
+        let head = socket.until("\r\n\r\n").to_lowercase();
+        assert!(head.starts_with("http/1.1 101") && !head.contains("sec-websocket-extensions"), "{head}");
+        socket
+    }
+
     fn http(&self, line: &str, headers: &str, body: &str) -> (u16, String) {
         let length = body.len();
         let head = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}");
@@ -229,14 +279,31 @@ impl Field<'_> {
     }
 }
 
-fn bearer(user: &str, secret: &str) -> String {
-    let config = format!("[identity.jwt]\nsecret = '{secret}'\n");
-    let made = Launch::new(&["token", "--user", user]).config(&config).run();
-    format!("Authorization:Bearer {}", made.output.trim())
+const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+/// A key that the node does not know.
+const OTHER: &str = include_str!("../../src/identity/jwt/keys/p256.pem");
+/// The end of the century, in seconds.
+const FAR: u64 = 4_102_444_800;
+
+/// The header line of a token.
+fn signed(user: &str, expiry: u64, algorithm: Algorithm, key: &EncodingKey) -> String {
+    let claims = serde_json::json!({ "sub": user, "exp": expiry });
+    format!("Authorization:Bearer {}", jsonwebtoken::encode(&Header::new(algorithm), &claims, key).unwrap())
+}
+
+fn own_key() -> EncodingKey {
+    EncodingKey::from_ed_pem(PRIVATE.as_bytes()).unwrap()
 }
 
 fn authorization(user: &str) -> String {
-    bearer(user, "0123456789abcdef0123456789abcdef")
+    signed(user, FAR, Algorithm::EdDSA, &own_key())
+}
+
+/// The code of the Close frame that the server's last octets are.
+fn close_code(octets: &[u8]) -> Option<u16> {
+    // Its reason is text in ASCII.
+    let at = octets.iter().rposition(|&octet| octet == 0x88)?;
+    octets.get(at + 2..at + 4).map(|code| u16::from_be_bytes([code[0], code[1]]))
 }
 
 /// Growth of a node in octets that is no sign of anything: what it keeps of the largest of these attacks for the next one.

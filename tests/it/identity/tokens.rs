@@ -22,6 +22,8 @@ fn a_token_in_connect_names_the_user() {
     refused(&node, &["login:ann"], "nothing that proves who you are");
     refused(&node, &[&format!("passcode:{token}")], "nothing that proves who you are");
     refused(&node, &[&format!("Authorization:Bearer {token}x")], "the token is not accepted");
+    let other = super::token("[identity.jwt]\nsecret = 'another secret, as long as the first'\n", &["ann"]);
+    refused(&node, &[&format!("Authorization:Bearer {other}")], "the token is not accepted");
     node.is_well();
 }
 

@@ -54,6 +54,11 @@ pub(super) struct Group {
 }
 
 impl Group {
+    fn push(&mut self, item: &Item, part: Part) {
+        self.builder.push(item);
+        self.parts.push(part);
+    }
+
     fn has_room_for(&self, item: &Item, config: &RelayConfig) -> bool {
         self.parts.len() < config.envelope_messages
             && self.builder.len() + item.record().len() <= config.envelope_size_limit
@@ -115,12 +120,13 @@ impl Groups {
 
     fn push(&mut self, at: usize, item: &Item, part: Part) {
         let groups = &mut self.routes[at].1;
-        if !groups.last().is_some_and(|group| group.has_room_for(item, &self.config)) {
-            groups.push(Group::default());
-        }
-        if let Some(group) = groups.last_mut() {
-            group.builder.push(item);
-            group.parts.push(part);
+        match groups.last_mut() {
+            Some(group) if group.has_room_for(item, &self.config) => group.push(item, part),
+            _ => {
+                let mut group = Group::default();
+                group.push(item, part);
+                groups.push(group);
+            }
         }
     }
 }

@@ -33,7 +33,7 @@ impl Latency {
     pub(super) fn run(&self, bench: &mut Bench) -> Result<Report> {
         let nodes = Nodes::start(&bench.program, &bench.rabbit, &[])?;
         let shape = Shape { rate: Some(self.rate), ..users(1, 1000) };
-        let (outcome, costs) = measured(&nodes, shape, self.seconds, || {})?;
+        let (outcome, costs) = measured(&nodes, shape, self.seconds, || Ok(()))?;
         let mut report = Report::new(format!("user message, {}/s, {BODY} B", self.rate));
         costs.add(&mut report, outcome.delivered)?;
         report.add_times(&outcome.times);
@@ -52,7 +52,7 @@ impl Throughput {
     pub(super) fn run(&self, bench: &mut Bench) -> Result<Report> {
         let nodes = Nodes::start(&bench.program, &bench.rabbit, &[])?;
         let mut report = Report::new(format!("user messages, {} pairs, {BODY} B", self.pairs));
-        let (outcome, costs) = measured(&nodes, users(self.pairs, self.in_flight), self.seconds, || {})?;
+        let (outcome, costs) = measured(&nodes, users(self.pairs, self.in_flight), self.seconds, || Ok(()))?;
         costs.add(&mut report, outcome.delivered)?;
         report.add_times(&outcome.times);
         let half = report.figure("rate").unwrap_or(0.0) / 2.0;
@@ -70,8 +70,9 @@ impl Throughput {
             let probe = scope.spawn(|| receipts(&a, &b, &counts, &over));
             let shape = Shape { rate: Some(rate), grain: GRAIN, ..users(self.pairs, self.in_flight) };
             let outcome = measured(nodes, shape, self.seconds, || {
-                envelopes.store(nodes.envelopes().unwrap_or(0), Ordering::Release);
+                envelopes.store(nodes.envelopes()?, Ordering::Release);
                 counts.store(true, Ordering::Release);
+                Ok(())
             });
             over.store(true, Ordering::Release);
             let receipts = probe.join().map_err(|_| Error::Usage("the probe panicked".to_owned()))?;
@@ -127,7 +128,7 @@ impl Fanout {
         let nodes = Nodes::start(&bench.program, &bench.rabbit, &[])?;
         let destination = "/topic/bench".to_owned();
         let shape = Shape { subscribers: self.subscribers, destination, user: None, ..users(1, 256) };
-        let (outcome, costs) = measured(&nodes, shape, self.seconds, || {})?;
+        let (outcome, costs) = measured(&nodes, shape, self.seconds, || Ok(()))?;
         let mut report = Report::new(format!("topic 1->{}, {BODY} B, 256 in flight", self.subscribers));
         costs.add(&mut report, outcome.delivered)?;
         report.add_times(&outcome.times);
@@ -148,13 +149,13 @@ fn users(pairs: usize, in_flight: usize) -> Shape {
 }
 
 /// Runs twice, of which the first is the warm-up; `begin` is called between the two.
-fn measured(nodes: &Nodes, shape: Shape, seconds: f64, begin: impl FnOnce()) -> Result<(Outcome, Costs)> {
+fn measured(nodes: &Nodes, shape: Shape, seconds: f64, begin: impl FnOnce() -> Result<()>) -> Result<(Outcome, Costs)> {
     let (a, b) = nodes.subjects()?;
     let running = || {
         let mut flow = Flow::open_between(&a, &b, shape)?;
         let bounds = |seconds| Bounds::lasting(seconds, 0.0);
         flow.run(&a, &bounds(seconds / 5.0), |_| Ok(()))?;
-        begin();
+        begin()?;
         let costs = nodes.costs()?;
         Ok((flow.run(&a, &bounds(seconds), |_| Ok(()))?.sound()?, costs))
     };

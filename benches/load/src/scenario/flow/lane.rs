@@ -236,7 +236,8 @@ impl Lane {
         quota: u64,
         start: Instant,
     ) -> Result<Duration> {
-        let elapsed = whole(start.elapsed(), shape.grain);
+        let now = start.elapsed();
+        let elapsed = whole(now, shape.grain);
         // The lanes take turns as well.
         let phase = self.number as f64 / (self.lanes as f64 * pace);
         let due = ((elapsed.as_secs_f64() - phase) * pace + 1.0).max(0.0) as u64;
@@ -249,7 +250,7 @@ impl Lane {
                 break;
             }
             let intended = ((self.sent as f64 / pace + phase) * 1e9) as u64;
-            self.lag.add(elapsed.saturating_sub(Duration::from_nanos(intended)));
+            self.lag.add(now.saturating_sub(Duration::from_nanos(intended)));
             self.put(shape, at, begin + intended);
         }
         self.late = due.min(quota).saturating_sub(self.sent);
@@ -371,3 +372,15 @@ const AT_ONCE: u64 = 1024;
 /// Bytes that may wait for a publisher's socket before no more is sent.
 const UNSENT: usize = 4 << 20;
 const PROBE_EVERY: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_goes_on_in_grains_or_evenly() {
+        let (time, milli) = (Duration::from_micros(3_999), Duration::from_millis(1));
+        assert_eq!(whole(time, milli), 3 * milli);
+        assert_eq!(whole(time, Duration::ZERO), time);
+    }
+}
